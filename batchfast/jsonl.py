@@ -1,0 +1,78 @@
+"""
+JSON lines as bytes: read, write, replace atomically.
+
+Lines are cut on `b"\\n"` before anything is decoded: text may hold other line separators (U+2028, U+0085).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from batchfast.errors import ConfigError
+
+
+def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Non-empty lines, without their newline, of a file that arrives in chunks of any size."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, map(_without_cr, lines))
+    if _without_cr(rest):
+        yield _without_cr(rest)
+
+
+def _without_cr(line: bytes) -> bytes:
+    return line.rstrip(b"\r")
+
+
+def located_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """`(offset in bytes, line)` of each non-empty line of a file."""
+    offset = 0
+    with path.open("rb") as file:
+        for raw in file:
+            line = raw.rstrip(b"\r\n")
+            if line:
+                yield offset, line
+            offset += len(raw)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """
+    Write a file that appears at `path` whole or not at all, and is on the disk when the block ends.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        file = part.open("wb")
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot write {path}: {exc.strerror or exc}; choose another place with output_file or -o"
+        ) from exc
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable, where the system knows such a thing."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,238 @@
+"""
+The values that move between the steps, frozen. Imports nothing of batchfast.
+
+A *request* has an index in the grid. With P provider entries, request `index` belongs to entry `index % P` and is
+that entry's request number `index // P`: its *position*. A shard holds positions of one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Outcome = Literal["succeeded", "failed", "expired", "cancelled"]
+OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "expired", "cancelled")
+
+# How a reply ended, whatever word the provider has for it.
+Ending = Literal["complete", "truncated", "refused", "blocked", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One prompt for one model.
+
+    Attributes:
+        custom_id: `<run>-<home nonce>-<index>-<attempt>`, at most 64 of `A-Za-z0-9_-`.
+        prompt: The user's message.
+        num_samples: How many texts the reply shall hold.
+    """
+
+    custom_id: str
+    prompt: str
+    num_samples: int
+
+
+def custom_id(run_id: str, nonce: str, index: int, attempt: int) -> str:
+    """The id of a request on the wire; `split_custom_id` is its inverse."""
+    return f"{run_id}-{nonce}-{index}-{attempt}"
+
+
+def split_custom_id(text: str) -> tuple[str, int, int] | None:
+    """`("<run>-<nonce>", index, attempt)`, or None for an id that batchfast never made."""
+    prefix, _, tail = text.partition("-")
+    parts = text.rsplit("-", 2)
+    if not prefix or not tail or len(parts) != 3 or not (_is_plain_int(parts[1]) and _is_plain_int(parts[2])):
+        return None
+    return parts[0], int(parts[1]), int(parts[2])
+
+
+def _is_plain_int(text: str) -> bool:
+    return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """
+    Tokens of one reply; None where the provider did not say.
+
+    Attributes:
+        input_tokens: All input, cached and cache writes included.
+        output_tokens: All output, reasoning included.
+        cached_input_tokens: Input read from a cache.
+        cache_write_tokens: Input written to a cache.
+        reasoning_tokens: Output that was reasoning.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestError:
+    """
+    Why one request gave no answer.
+
+    Attributes:
+        type: The provider's own word, or ours ("missing", "unparsable", ...).
+        status_code: HTTP status of the request inside the batch, where there is one.
+        retryable: The same request may succeed when sent again.
+    """
+
+    type: str
+    message: str
+    status_code: int | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    What a provider says of one request: one line of a result file.
+
+    A refused, truncated or blocked answer is `succeeded`, with its `finish_reason` (the provider's word) and its
+    `ending` (ours). `text` is the reply as it came, None where there is none.
+    """
+
+    custom_id: str
+    outcome: Outcome
+    text: str | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    error: RequestError | None = None
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What a provider takes in one submission.
+
+    Attributes:
+        max_requests: Requests per shard (count).
+        max_bytes: Size of the body really sent (bytes).
+        envelope_bytes: What the body needs beyond the lines with one separator each (bytes; may be negative).
+    """
+
+    max_requests: int
+    max_bytes: int
+    envelope_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """
+    One submission file.
+
+    Attributes:
+        label: `<run>-<nonce>-<entry>-<number>-<attempt>`: names the shard at providers whose batches carry a name.
+        id_prefix: `<run>-<nonce>`: how each of its custom_ids begins.
+        path: The file with one encoded request a line.
+        requests: How many (count).
+        size_bytes: Size of that file.
+    """
+
+    label: str
+    id_prefix: str
+    path: Path
+    requests: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """
+    Something at the provider that may be ours, found after a create whose outcome is unknown.
+
+    Attributes:
+        remote_id: A batch, or None where only the uploaded file was found.
+        file_id: An uploaded input file, where there is one.
+        certain: It carries our label. Otherwise only the custom_ids of its results can prove it.
+    """
+
+    remote_id: str | None
+    file_id: str | None
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A result file at the provider: `ref` is what `download` needs to get it."""
+
+    kind: Literal["output", "error"]
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSnapshot:
+    """
+    What a provider says of a batch at one moment.
+
+    Attributes:
+        outcome: None while it runs, else how it ended: what a request without a result line then is
+            ("completed": missing, "failed": the batch's own error, "expired", "cancelled").
+        remote_state: The provider's word.
+        known_state: False where batchfast has never heard that word; it then counts as running.
+        counts: The provider's own counts by its own names; recorded, never believed.
+        errors: Errors of the batch as a whole.
+        files: What can be downloaded.
+        created_at, ended_at, collect_by: UTC ISO 8601, None where unknown.
+        retry_after_s: Seconds the provider asked to wait before the next poll, or None.
+    """
+
+    remote_id: str
+    outcome: Literal["completed", "failed", "expired", "cancelled"] | None
+    remote_state: str
+    known_state: bool = True
+    counts: dict[str, int] = field(default_factory=dict)
+    errors: tuple[RequestError, ...] = ()
+    files: tuple[RemoteFile, ...] = ()
+    created_at: str | None = None
+    ended_at: str | None = None
+    collect_by: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """
+    Which requests of an entry a shard holds, as text: "0-49999" or "3,7-12"; ascending, none twice.
+
+    The text is what the store keeps: short for whole shards, readable for retries.
+    """
+
+    text: str
+
+    @classmethod
+    def of(cls, positions: Iterable[int]) -> Positions:
+        """From ascending positions, read once."""
+        parts: list[str] = []
+        first = last = -2
+        for position in positions:
+            if position != last + 1:
+                parts.append(_span(first, last))
+                first = position
+            last = position
+        return cls(",".join((*parts[1:], _span(first, last))) if last >= 0 else "")
+
+    def ranges(self) -> Iterator[range]:
+        for part in self.text.split(",") if self.text else ():
+            first, _, last = part.partition("-")
+            yield range(int(first), int(last or first) + 1)
+
+    def __iter__(self) -> Iterator[int]:
+        for numbers in self.ranges():
+            yield from numbers
+
+    def __len__(self) -> int:
+        return sum(map(len, self.ranges()))
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"

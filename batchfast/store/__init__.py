@@ -1,0 +1,394 @@
+"""
+All SQLite of batchfast: tables, migrations, transactions. Open `state.db` with sqlite-utils or Datasette to look.
+
+Tables: `home` (the nonce), `runs`, `shards` (what is to be sent: written before any money is spent), `batches`
+(what the providers made of it), `requests` (one row per request and attempt, written when its result is collected),
+`events` (what happened when) and `outputs` (what each run wrote, by hash).
+
+Counts are kept per shard, so that a run's ledger costs a few rows and not a million.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from batchfast.errors import StoreError
+from batchfast.records import BatchSnapshot
+from batchfast.store.rows import (
+    IN_FLIGHT,
+    OPEN,
+    BatchRow,
+    Ledger,
+    RequestRow,
+    RunRow,
+    RunState,
+    ShardPlan,
+    ShardRow,
+    ShardState,
+    Tally,
+)
+
+__all__ = [
+    "IN_FLIGHT",
+    "OPEN",
+    "BatchRow",
+    "Ledger",
+    "RequestRow",
+    "RunRow",
+    "RunState",
+    "ShardPlan",
+    "ShardRow",
+    "ShardState",
+    "Store",
+    "Tally",
+]
+
+
+SCHEMA_VERSION = 1
+
+
+class Store:
+    """
+    One connection to a home's database.
+
+    Raises:
+        StoreError: Not a database, or one of a newer batchfast.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = path
+        if not create and not path.is_file():
+            raise StoreError(f"no batchfast database at {path}; start a run with: batchfast run SPEC --fake")
+        try:
+            self.connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self.connection.row_factory = sqlite3.Row
+            self._prepare()
+        except sqlite3.DatabaseError as exc:
+            raise StoreError(
+                f"{path} cannot be read as batchfast's database ({exc}); move it away to start afresh "
+                "(raw results stay in runs/), or restore it from a backup"
+            ) from exc
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was made by a newer batchfast (schema {version}, this one knows {SCHEMA_VERSION}); "
+                "upgrade with: pip install -U batchfast"
+            )
+        if version < SCHEMA_VERSION:
+            from batchfast.store.migrations import migrate  # brings sqlite-utils, which `status` has no time for
+
+            migrate(self.connection, self.path)
+        self.connection.execute("PRAGMA synchronous=FULL")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and on the disk when the block ends."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    # -- home
+
+    def nonce(self) -> str:
+        """Eight hex digits that tell this home's requests from another's; made once."""
+        with self.transaction():
+            self.connection.execute("INSERT OR IGNORE INTO home VALUES ('nonce', ?)", (secrets.token_hex(4),))
+            row = self.connection.execute("SELECT value FROM home WHERE key = 'nonce'").fetchone()
+        return str(row[0])
+
+    # -- runs
+
+    def add_run(self, run: dict[str, Any], shards: Iterable[ShardPlan]) -> RunRow:
+        """Enter a run with all its shards, waiting. This comes before anything is sent."""
+        with self.transaction():
+            cursor = self.connection.execute(*_insert("runs", run))
+            run_no = cursor.lastrowid
+            if run_no is None:
+                raise StoreError(f"{self.path}: the run {run['id']} could not be entered")
+            self._add_shards(run_no, shards)
+        return self.run(run["id"])
+
+    def _add_shards(self, run_no: int, shards: Iterable[ShardPlan]) -> None:
+        for shard in shards:
+            self.connection.execute(*_insert("shards", {"run_no": run_no, **_columns(shard)}))
+
+    def runs(self) -> list[RunRow]:
+        """All runs, newest first."""
+        return [_run(row) for row in self.connection.execute("SELECT * FROM runs ORDER BY no DESC")]
+
+    def run(self, run_id: str) -> RunRow:
+        """
+        Raises:
+            StoreError: No such run.
+        """
+        row = self.connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise StoreError(f"no run {run_id} in {self.path.parent}; see: batchfast status")
+        return _run(row)
+
+    def resolve(self, name: str | None) -> RunRow:
+        """
+        The run a person means: its id, an unambiguous beginning of it, "latest", or None for the only one.
+
+        Raises:
+            StoreError: None or several fit; names them.
+        """
+        runs = self.runs()
+        if not runs:
+            raise StoreError(f"no runs in {self.path.parent} yet; start one with: batchfast run SPEC")
+        if name == "latest":
+            return runs[0]
+        matches = [run for run in runs if run.id == name] or [run for run in runs if run.id.startswith(name or "")]
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
+            raise StoreError(f"no run {name} in {self.path.parent}; see: batchfast status")
+        names = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")
+        what = f"{name} is ambiguous" if name else "there are several runs"
+        raise StoreError(f"{what}: say which of {names}, or latest")
+
+    def update_run(self, run_no: int, **columns: object) -> None:
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self.connection.execute(f"UPDATE runs SET {names} WHERE no = ?", (*columns.values(), run_no))  # noqa: S608
+
+    def cancel_requested(self, run_no: int) -> bool:
+        """Whether someone, maybe in another process, asked for the run's end."""
+        row = self.connection.execute("SELECT cancel_requested FROM runs WHERE no = ?", (run_no,)).fetchone()
+        return bool(row[0])
+
+    # -- shards
+
+    def shards(self, run_no: int, *states: ShardState) -> list[ShardRow]:
+        """A run's shards in the order they are sent; all of them where no state is named."""
+        rows = self.connection.execute(
+            "SELECT * FROM shards WHERE run_no = ? ORDER BY attempt, number, entry", (run_no,)
+        )
+        return [ShardRow(**row) for row in map(dict, rows) if not states or row["state"] in states]
+
+    def shard(self, shard_id: int) -> ShardRow:
+        return ShardRow(**dict(self.connection.execute("SELECT * FROM shards WHERE id = ?", (shard_id,)).fetchone()))
+
+    def update_shard(self, shard_id: int, expected: ShardState, **columns: object) -> bool:
+        """Set columns of a shard that is in state `expected`; False where another process has moved it."""
+        names = ", ".join(f"{name} = ?" for name in columns)
+        cursor = self.connection.execute(
+            f"UPDATE shards SET {names} WHERE id = ? AND state = ?",  # noqa: S608
+            (*columns.values(), shard_id, expected),
+        )
+        return cursor.rowcount == 1
+
+    def move(self, shard_id: int, old: ShardState, new: ShardState, **columns: object) -> bool:
+        """One compare-and-set: False where the shard is not in state `old` any more."""
+        return self.update_shard(shard_id, old, state=new, **columns)
+
+    def accept(self, shard_id: int, old: ShardState, remote_id: str, at: str) -> bool:
+        """The provider has the shard as batch `remote_id`: it runs. False where another process was first."""
+        with self.transaction():
+            moved = self.move(shard_id, old, "running", note=None, not_before=None)
+            if moved:
+                self.connection.execute(
+                    "INSERT INTO batches (shard_id, remote_id, entered_at) VALUES (?, ?, ?)", (shard_id, remote_id, at)
+                )
+        return moved
+
+    def next_number(self, run_no: int, entry: int) -> int:
+        """The first shard number that an entry has not used."""
+        row = self.connection.execute(
+            "SELECT max(number) FROM shards WHERE run_no = ? AND entry = ?", (run_no, entry)
+        ).fetchone()
+        return 0 if row[0] is None else int(row[0]) + 1
+
+    def end_shard(
+        self,
+        shard: ShardRow,
+        new: Literal["ended", "failed"],
+        results: Iterable[RequestRow],
+        tally: Tally,
+        again: Iterable[ShardPlan] = (),
+        note: str | None = None,
+    ) -> bool:
+        """
+        Enter every outcome of a shard, its counts and what is sent again, all or nothing.
+
+        Args:
+            results: One row per request; consumed inside the transaction.
+            tally: Filled while `results` is consumed, read afterwards.
+            again: Shards that ask again for what may yet succeed.
+
+        Returns:
+            False where another process has ended it; nothing is changed then.
+
+        Raises:
+            StoreError: The counts do not cover the shard: nothing is changed.
+        """
+        with self.transaction():
+            current = self.shard(shard.id)
+            if current.state != shard.state:
+                return False
+            marks = ", ".join("?" * len(RequestRow._fields))
+            self.connection.executemany(f"INSERT INTO requests VALUES ({marks})", results)  # noqa: S608
+            counted = tally.succeeded + tally.failed + tally.expired + tally.cancelled + tally.resent
+            if counted != shard.requests:
+                raise StoreError(
+                    f"shard {shard.id}: {counted} outcomes for {shard.requests} requests; nothing was entered"
+                )
+            self.move(shard.id, shard.state, new, note=note, not_before=None, **_columns(tally))
+            self._add_shards(shard.run_no, again)
+        return True
+
+    # -- batches
+
+    def batches(self, run_no: int) -> dict[int, BatchRow]:
+        """A run's batches by shard id."""
+        rows = self.connection.execute(
+            "SELECT b.* FROM batches b JOIN shards s ON s.id = b.shard_id WHERE s.run_no = ?", (run_no,)
+        )
+        return {row["shard_id"]: _batch(row) for row in rows}
+
+    def owned_remote_ids(self, provider: str) -> set[str]:
+        """Batches at a provider that some shard of this home has already."""
+        rows = self.connection.execute(
+            "SELECT b.remote_id FROM batches b JOIN shards s ON s.id = b.shard_id WHERE s.provider = ?", (provider,)
+        )
+        return {row[0] for row in rows}
+
+    def record_poll(self, batch_id: int, snapshot: BatchSnapshot, at: str) -> None:
+        self.connection.execute(
+            "UPDATE batches SET remote_state = ?, counts = ?, created_at = coalesce(?, created_at), ended_at = ?, "
+            "collect_by = ?, polled_at = ?, failures = 0, last_error = NULL WHERE id = ?",
+            (
+                snapshot.remote_state,
+                json.dumps(snapshot.counts),
+                snapshot.created_at,
+                snapshot.ended_at,
+                snapshot.collect_by,
+                at,
+                batch_id,
+            ),
+        )
+
+    def record_failed_poll(self, batch_id: int, message: str, at: str) -> None:
+        """A poll that failed changes nothing but the count of failures."""
+        self.connection.execute(
+            "UPDATE batches SET failures = failures + 1, last_error = ?, polled_at = ? WHERE id = ?",
+            (message, at, batch_id),
+        )
+
+    def record_cancel(self, batch_id: int) -> None:
+        self.connection.execute("UPDATE batches SET cancel_sent = 1 WHERE id = ?", (batch_id,))
+
+    # -- requests
+
+    def finals(self, run_no: int) -> Iterator[RequestRow]:
+        """The last word on each request that has one, in grid order, streamed."""
+        cursor = self.connection.cursor()
+        cursor.row_factory = _as_request
+        cursor.execute("SELECT * FROM requests WHERE run_no = ? AND final = 1 ORDER BY idx, attempt", (run_no,))
+        yield from cursor
+
+    def attempts(self, run_no: int, index: int) -> list[RequestRow]:
+        """All outcomes of one request, first attempt first."""
+        cursor = self.connection.cursor()
+        cursor.row_factory = _as_request
+        return list(
+            cursor.execute("SELECT * FROM requests WHERE run_no = ? AND idx = ? ORDER BY attempt", (run_no, index))
+        )
+
+    def failure_reasons(self, run_no: int) -> list[tuple[str, str, int]]:
+        """`(outcome, error type, count)` of what failed for good, most frequent first."""
+        rows = self.connection.execute(
+            "SELECT outcome, coalesce(error_type, ''), count(*) FROM requests "
+            "WHERE run_no = ? AND final = 1 AND outcome != 'succeeded' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+            (run_no,),
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    # -- ledger
+
+    def ledger(self, run: RunRow) -> Ledger:
+        sums = self.connection.execute(
+            "SELECT coalesce(sum(succeeded), 0), coalesce(sum(failed), 0), coalesce(sum(expired), 0), "
+            "coalesce(sum(cancelled), 0), "
+            "coalesce(sum(CASE WHEN state IN ('submitting', 'uncertain', 'running') THEN requests END), 0), "
+            "coalesce(sum(CASE WHEN state = 'waiting' THEN requests END), 0) FROM shards WHERE run_no = ?",
+            (run.no,),
+        ).fetchone()
+        return Ledger(run.requests, *sums)
+
+    # -- events and outputs
+
+    def event(self, run_no: int, at: str, kind: str, message: str, shard_id: int | None = None) -> None:
+        """Note what happened, for whoever reads it in the morning."""
+        self.connection.execute(
+            "INSERT INTO events (run_no, shard_id, at, kind, message) VALUES (?, ?, ?, ?, ?)",
+            (run_no, shard_id, at, kind, message),
+        )
+
+    def events(self, run_no: int) -> list[sqlite3.Row]:
+        return list(self.connection.execute("SELECT * FROM events WHERE run_no = ? ORDER BY id", (run_no,)))
+
+    def record_output(self, run_no: int, path: Path, sha256: str) -> None:
+        """Say what is about to stand at `path`, so that it is known as ours even after a crash."""
+        self.connection.execute("INSERT OR IGNORE INTO outputs VALUES (?, ?, ?)", (run_no, str(path), sha256))
+
+    def wrote(self, run_no: int, path: Path, sha256: str) -> bool:
+        """Whether the run once wrote exactly this content at `path`."""
+        found = self.connection.execute(
+            "SELECT 1 FROM outputs WHERE run_no = ? AND path = ? AND sha256 = ?", (run_no, str(path), sha256)
+        )
+        return found.fetchone() is not None
+
+
+def _columns(record: ShardPlan | Tally) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def _insert(table: str, values: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    names = ", ".join(values)
+    marks = ", ".join("?" * len(values))
+    return f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values())  # noqa: S608
+
+
+def _run(row: sqlite3.Row) -> RunRow:
+    values = dict(row)
+    return RunRow(
+        **values
+        | {
+            "fake": bool(values["fake"]),
+            "endpoints": tuple(json.loads(values["endpoints"])),
+            "conduct": json.loads(values["conduct"]),
+            "cancel_requested": bool(values["cancel_requested"]),
+        }
+    )
+
+
+def _batch(row: sqlite3.Row) -> BatchRow:
+    values = dict(row)
+    del values["entered_at"]
+    return BatchRow(**values | {"counts": json.loads(values["counts"]), "cancel_sent": bool(values["cancel_sent"])})
+
+
+def _as_request(_cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> RequestRow:
+    return RequestRow._make(row)
