@@ -1,0 +1,53 @@
+"""What every test stands on: only loopback, no keys, a home of its own, and one fake for the whole session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_socket import disable_socket, socket_allow_hosts
+
+from batchfast.fake import FakeServer
+
+RECORDED = Path(__file__).resolve().parents[2] / "shared" / "recorded"
+
+_AMBIENT = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "HF_", "BATCHFAST_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def pytest_runtest_setup() -> None:
+    """Refuse every connection but loopback."""
+    disable_socket(allow_unix_socket=True)
+    socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No keys, no proxies, no settings of whoever runs the tests; the current folder is the test's own."""
+    for name in list(os.environ):
+        if name.startswith(_AMBIENT) or name in _PROXIES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost,::1")
+    home = tmp_path / "user"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _fake_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
+    with FakeServer(tmp_path_factory.mktemp("fake"), batch_seconds=0) as server:
+        yield server
+
+
+@pytest.fixture
+def fake(_fake_of_the_session: FakeServer) -> Iterator[FakeServer]:
+    """The fake, empty. A batch ends at once. An unknown route, or an error inside, fails the test."""
+    _fake_of_the_session.reset()
+    yield _fake_of_the_session
+    assert not _fake_of_the_session.unknown_routes
+    assert not _fake_of_the_session.errors
