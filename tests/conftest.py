@@ -1,4 +1,7 @@
-"""What every test stands on: only loopback, no keys, a home of its own, and one fake for the whole session."""
+"""
+What every test stands on: no keys, a home of its own, and one fake for the whole session. That only loopback can be
+reached is pytest-socket's doing: see addopts in pyproject.toml.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pytest_socket import disable_socket, socket_allow_hosts
 
 from batchfast.fake import FakeServer
 
@@ -15,12 +17,6 @@ RECORDED = Path(__file__).resolve().parents[2] / "shared" / "recorded"
 
 _AMBIENT = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "HF_", "BATCHFAST_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-
-
-def pytest_runtest_setup() -> None:
-    """Refuse every connection but loopback."""
-    disable_socket(allow_unix_socket=True)
-    socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
 
 
 @pytest.fixture(autouse=True)
