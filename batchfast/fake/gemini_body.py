@@ -1,0 +1,136 @@
+"""
+What a Gemini request asks for, what is wrong with it, and the response that answers it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from batchfast.fake.ids import letters
+from batchfast.fake.replies import Ask, Reply
+
+Json = dict[str, Any]
+_URL_SAFE = string.ascii_letters + string.digits + "-_"
+_REQUEST_FIELDS = frozenset({
+    "model", "contents", "systemInstruction", "tools", "toolConfig", "safetySettings", "generationConfig",
+    "cachedContent", "serviceTier", "store",
+})  # fmt: skip
+_CONFIG_FIELDS = frozenset({
+    "audioTimestamp", "candidateCount", "enableEnhancedCivicAnswers", "frequencyPenalty", "imageConfig",
+    "logprobs", "maxOutputTokens", "mediaResolution", "modelSelectionConfig", "presencePenalty",
+    "responseFormat", "responseJsonSchema", "responseLogprobs", "responseMimeType", "responseModalities",
+    "responseSchema", "routingConfig", "seed", "speechConfig", "stopSequences", "temperature",
+    "thinkingConfig", "topK", "topP", "translationConfig",
+})  # fmt: skip
+_SCHEMA_FIELDS = frozenset({
+    "type", "format", "title", "description", "nullable", "enum", "default", "items", "minItems", "maxItems",
+    "properties", "required", "minProperties", "maxProperties", "minimum", "maximum", "minLength",
+    "maxLength", "pattern", "example", "anyOf", "propertyOrdering",
+})  # fmt: skip
+# Members whose keys are names of the user's, not fields of the service's.
+_FREE_KEYS = ("properties", "metadata", "args")
+_VERBATIM = ("responseJsonSchema", "_responseJsonSchema", "example", "default")
+
+
+def content_body(request: Json, reply: Reply, model: str, ids: random.Random) -> Json:
+    finish = "MAX_TOKENS" if reply.finish == "length" else "STOP"
+    parts = {"parts": [{"text": reply.text}]} if reply.text else {}
+    candidate: Json = {"content": {**parts, "role": "model"}, "finishReason": finish, "index": 0}
+    if reply.finish == "refusal":
+        candidate = {"finishReason": "PROHIBITED_CONTENT", "index": 0}
+    thoughts = _thoughts(request, ids)
+    usage: Json = {
+        "promptTokenCount": reply.input_tokens,
+        "candidatesTokenCount": reply.output_tokens,
+        "totalTokenCount": reply.input_tokens + reply.output_tokens + thoughts,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": reply.input_tokens}],
+    }
+    if thoughts:
+        usage["thoughtsTokenCount"] = thoughts
+    usage["serviceTier"] = "standard"
+    return {
+        "candidates": [candidate],
+        "usageMetadata": usage,
+        "modelVersion": model,
+        "responseId": letters(ids, 22, _URL_SAFE),
+    }
+
+
+def _thoughts(request: Json, ids: random.Random) -> int:
+    """Tokens thought: some where the request sets a budget other than none."""
+    config = (request.get("generationConfig") or {}).get("thinkingConfig") or {}
+    budget = int(config.get("thinkingBudget", 0))
+    return 0 if budget == 0 else ids.randint(1, budget if budget > 0 else 500)
+
+
+def read_ask(request: Json, model: str) -> Ask:
+    config = request.get("generationConfig") or {}
+    schema: Mapping[str, Any] | None = config.get("responseSchema") or config.get("responseJsonSchema")
+    if schema is None and config.get("responseMimeType") == "application/json":
+        schema = {}
+    contents = request.get("contents") or []
+    user = "\n".join(_texts(contents if isinstance(contents, list) else [contents]))
+    system = "\n".join(_texts([request.get("systemInstruction") or {}]))
+    return Ask(model, system, user, schema, config.get("maxOutputTokens"), config.get("seed"))
+
+
+def _texts(contents: Iterable[Any]) -> Iterator[str]:
+    for content in contents:
+        parts = content.get("parts") or []
+        for part in parts if isinstance(parts, list) else [parts]:
+            yield str(part.get("text", ""))
+
+
+def find_problem(request: Json) -> str | None:
+    """The message the service would refuse this request with; None if it is good."""
+    config = request.get("generationConfig") or {}
+    unknown = find_unknown(request, _REQUEST_FIELDS, "request")
+    unknown = unknown or find_unknown(config, _CONFIG_FIELDS, "request.generation_config")
+    if unknown is None and isinstance(config.get("responseSchema"), dict):
+        unknown = _unknown_in_schema(config["responseSchema"])
+    if unknown:
+        return unknown
+    if not request.get("contents"):
+        return "* GenerateContentRequest.contents: contents is not specified"
+    schemas = [name for name in ("responseSchema", "responseJsonSchema") if config.get(name)]
+    if len(schemas) > 1:
+        return "Only one of response_schema and response_json_schema may be set."
+    if schemas and config.get("responseMimeType") != "application/json":
+        return "Response schema is only supported with response mime type: `application/json`"
+    return None
+
+
+def find_unknown(fields: Json, known: Iterable[str], where: str) -> str | None:
+    name = next((name for name in fields if name not in known), None)
+    return f"Invalid JSON payload received. Unknown name \"{name}\" at '{where}': Cannot find field." if name else None
+
+
+def _unknown_in_schema(schema: Any) -> str | None:
+    if not isinstance(schema, dict):
+        return None
+    inner = [schema.get("items"), *(schema.get("anyOf") or ()), *(schema.get("properties") or {}).values()]
+    return find_unknown(schema, _SCHEMA_FIELDS, "request.generation_config.response_schema") or next(
+        (problem for problem in map(_unknown_in_schema, inner) if problem), None
+    )
+
+
+def camel_case(value: Any) -> Any:
+    """The same JSON with the service's field names in camelCase; the user's own names stay."""
+    if isinstance(value, list):
+        return [camel_case(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    made: Json = {}
+    for key, inner in value.items():
+        name = re.sub(r"(?<=[a-z0-9])_([a-z])", lambda found: found[1].upper(), key)
+        if name in _VERBATIM:
+            made[name] = inner
+        elif name in _FREE_KEYS and isinstance(inner, dict):
+            made[name] = {own: camel_case(one) for own, one in inner.items()}
+        else:
+            made[name] = camel_case(inner)
+    return made

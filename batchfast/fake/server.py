@@ -1,0 +1,282 @@
+"""Start and stop the fake, and mount the services. Knows no provider's wire format."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from batchfast.fake.faults import Fault
+from batchfast.fake.state import State
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+
+_PREFIXES = {"openai": "/openai/v1", "anthropic": "/anthropic", "gemini": "/gemini"}
+_ENV = {
+    "openai": ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+    "anthropic": ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+    "gemini": ("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"),
+}
+
+
+class Call(NamedTuple):
+    """One HTTP call that reached a known route."""
+
+    provider: str
+    route: str
+    method: str
+    path: str
+
+
+@dataclass(frozen=True)
+class AcceptedBatch:
+    """
+    A batch as a service holds it.
+
+    Attributes:
+        state: validating, in_progress, finalizing, cancelling, completed, failed, cancelled or expired,
+            whatever the service's own words for it are.
+    """
+
+    id: str
+    requests: int
+    state: str
+
+
+class FakeServer:
+    """
+    The batch APIs on a port of this machine, until `stop` or the end of a `with` block.
+
+    Args:
+        folder: Where files and batches are kept. Another FakeServer on the same folder, later or at the same
+            time and in this process or another, sees the same. None is a temporary folder, removed on stop.
+        port: 0 takes a free one.
+        batch_seconds: How long a batch takes from create to its end, intermediate states included. With 0 it
+            is at its end when first looked at.
+        seed: Another seed gives other answers.
+        clock: Unix seconds; `advance` adds to it.
+
+    Attributes:
+        calls: Every call to a known route, in the order they came in.
+        unknown_routes: "METHOD path" of the calls answered 501 because the fake has no such route.
+        errors: Exceptions inside the fake, answered 500.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        batch_seconds: float = 1.0,
+        seed: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.calls: list[Call] = []
+        self.unknown_routes: list[str] = []
+        self.errors: list[Exception] = []
+        self._temporary = folder is None
+        self._folder = folder
+        self._address = (host, port)
+        self._batch_seconds = batch_seconds
+        self._seed = seed
+        self._clock = clock
+        self._running: _Running | None = None
+
+    def start(self) -> Self:
+        """Serve. Returns once calls are answered; raises RuntimeError if it serves already."""
+        if self._running is not None:
+            raise RuntimeError(f"the fake is running already, at {self.url}")
+        folder = self._folder or Path(tempfile.mkdtemp(prefix="batchfast-fake-"))
+        state = State(folder, batch_seconds=self._batch_seconds, seed=self._seed, clock=self._clock)
+        self._running = _Running(folder, state, _listen(*self._address), self._app(state))
+        return self
+
+    def stop(self) -> None:
+        """Stop serving; a second stop does nothing."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.stop()
+            if self._temporary:
+                shutil.rmtree(running.folder)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        host, port = self._here.listener.getsockname()[:2]
+        return f"http://{host}:{port}"
+
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """Per provider, the base URL to give to its SDK."""
+        return {provider: self.url + prefix for provider, prefix in _PREFIXES.items()}
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Environment variables that point the SDKs here, dummy keys included."""
+        variables = {}
+        for provider, (base_url, api_key) in _ENV.items():
+            variables[base_url] = self.base_urls[provider]
+            variables[api_key] = f"fake-{provider}-key"
+        return variables
+
+    # Time
+
+    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
+        """Move the fake's time forward, for every process that serves this folder."""
+        self._state.advance(seconds + 60 * minutes + 3600 * hours)
+
+    def finish(self, batch_id: str) -> None:
+        """Let one batch end now. Raises KeyError if there is none of that id."""
+        self._state.finish(batch_id)
+
+    def finish_all(self) -> None:
+        """Let every batch end now."""
+        self._state.finish_all()
+
+    def reset(self) -> None:
+        """Forget files, batches, faults, calls and time moved forward."""
+        self._state.reset()
+        self.calls.clear()
+        self.unknown_routes.clear()
+        self.errors.clear()
+
+    # Faults, and what was seen
+
+    def plan(self, *faults: Fault) -> None:
+        """Let things go wrong from now on, until `reset`."""
+        self._state.plan(faults)
+
+    def fired(self, fault: Fault) -> int:
+        """
+        How often a planned fault did something: in calls, batches or requests (once their results are made).
+        """
+        return self._state.fired(fault)
+
+    def batches(self, provider: str) -> list[AcceptedBatch]:
+        """The batches a service has accepted, newest first."""
+        now = self._state.now()
+        return [AcceptedBatch(one.id, one.total, one.phase(now)) for one in self._state.batches(provider)]
+
+    # Inside
+
+    @property
+    def _here(self) -> _Running:
+        if self._running is None:
+            raise RuntimeError("the fake is not running: call start(), or use it in a with block")
+        return self._running
+
+    @property
+    def _state(self) -> State:
+        return self._here.state
+
+    def _app(self, state: State) -> Starlette:
+        # Imported here: a program that merely has batchfast.fake at hand shall not load a web server.
+        from starlette.applications import Starlette
+        from starlette.requests import ClientDisconnect
+        from starlette.responses import JSONResponse, Response
+        from starlette.routing import Mount, Route
+
+        from batchfast.fake.anthropic import Anthropic
+        from batchfast.fake.gemini import Gemini
+        from batchfast.fake.openai import OpenAI
+        from batchfast.fake.service import Service, serve
+
+        def unknown(request: Request, _: Exception) -> Response:
+            route = f"{request.method} {request.url.path}"
+            self.unknown_routes.append(route)
+            return JSONResponse({"error": {"message": f"the fake has no route {route}"}}, 501)
+
+        def broken(_: Request, exc: Exception) -> Response:
+            self.errors.append(exc)
+            return JSONResponse({"error": {"message": f"the fake broke: {exc!r}"}}, 500)
+
+        def left(_: Request, exc: Exception) -> Response:
+            return Response(str(exc), 499)  # read by nobody: the client has hung up
+
+        services: list[Service] = [
+            build(state, _PREFIXES[name])
+            for name, build in (("openai", OpenAI), ("anthropic", Anthropic), ("gemini", Gemini))
+        ]
+        mounts = [
+            Mount(
+                service.prefix,
+                routes=[
+                    Route(one.path, serve(service, one, self._seen, self._drop), methods=[one.method])
+                    for one in service.endpoints()
+                ],
+            )
+            for service in services
+        ]
+        # 405 is a known path with a method no service has.
+        handlers = {404: unknown, 405: unknown, ClientDisconnect: left, Exception: broken}
+        return Starlette(routes=mounts, exception_handlers=handlers)
+
+    def _seen(self, provider: str, route: str, request: Request) -> None:
+        self.calls.append(Call(provider, route, request.method, request.url.path))
+
+    def _drop(self, request: Request) -> None:
+        self._here.drop(request.scope["client"])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off only where the protocol is named (socket.create_server leaves it out); with
+    # it on, every answer waits 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen()
+    return listener
+
+
+class _Running:
+    """The server thread, from the moment it answers to `stop`."""
+
+    def __init__(self, folder: Path, state: State, listener: socket.socket, app: Starlette) -> None:
+        import uvicorn
+
+        self.folder = folder
+        self.state = state
+        self.listener = listener
+        # The log is silent: exceptions are kept in FakeServer.errors, and broken connections are planned.
+        config = uvicorn.Config(
+            app, log_config=None, log_level=60, access_log=False, lifespan="off", http="h11", ws="none",
+            timeout_graceful_shutdown=1, timeout_keep_alive=60,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="batchfast-fake", daemon=True
+        )
+        # The socket listens already: a call that comes before the server is up waits in its queue.
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self.listener.close()
+        self.state.close()
+
+    def drop(self, client: tuple[str, int]) -> None:
+        """Break a client's connection, in the middle of whatever it waits for."""
+        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, H11Protocol) and connection.client == client:
+                connection.transport.abort()

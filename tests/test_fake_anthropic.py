@@ -1,0 +1,244 @@
+"""The fake's Anthropic, through the official SDK over a real socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import pytest
+
+from batchfast.fake import FakeServer, Fault
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"texts": {"type": "array", "items": {"type": "string"}}},
+    "required": ["texts"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[FakeServer]:
+    with FakeServer(batch_seconds=1000) as fake:
+        yield fake
+
+
+@pytest.fixture
+def server(running: FakeServer) -> Iterator[FakeServer]:
+    running.reset()
+    yield running
+    assert not running.errors
+    assert not running.unknown_routes
+
+
+@pytest.fixture
+def client(server: FakeServer) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=server.base_urls["anthropic"], api_key="any", max_retries=0) as client:
+        yield client
+
+
+def request(name: str, **params: Any) -> Any:
+    messages = [{"role": "user", "content": "Write 2 texts about snow."}]
+    base = {"model": "claude-haiku-4-5", "max_tokens": 2000, "messages": messages}
+    return {"custom_id": name, "params": {**base, **params}}
+
+
+def submit(client: anthropic.Anthropic, *requests: Any) -> str:
+    return client.messages.batches.create(requests=list(requests)).id
+
+
+def results(client: anthropic.Anthropic, batch_id: str) -> dict[str, Any]:
+    return {line.custom_id: line.result for line in client.messages.batches.results(batch_id)}
+
+
+def test_batch_ends_and_gives_results(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """While it runs all requests stay in `processing`; once ended there is one line per request, out of order."""
+    batch_id = submit(client, *(request(f"r{n}") for n in range(20)))
+    server.advance(seconds=900)
+    running = client.messages.batches.retrieve(batch_id)
+    assert (running.processing_status, running.request_counts.processing, running.results_url) == (
+        "in_progress",
+        20,
+        None,
+    )
+    server.advance(seconds=100)
+    ended = client.messages.batches.retrieve(batch_id)
+    assert (ended.processing_status, ended.request_counts.succeeded) == ("ended", 20)
+    assert ended.results_url == f"{server.base_urls['anthropic']}/v1/messages/batches/{batch_id}/results"
+    lines = list(client.messages.batches.results(batch_id))
+    names = [line.custom_id for line in lines]
+    assert sorted(names) == sorted(f"r{n}" for n in range(20)) and names != sorted(names)
+    assert lines[0].result.type == "succeeded"
+    assert lines[0].result.message.model == "claude-haiku-4-5-20251001"
+    assert lines[0].result.message.usage.service_tier == "batch"
+
+
+def test_batch_object_and_headers_are_those_of_real_traffic(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """Compact JSON in this order, microseconds with +00:00; Retry-After only while it runs."""
+    raw = client.messages.batches.with_raw_response
+    created = raw.create(requests=[request("a")])
+    body = json.loads(created.text())
+    assert list(body) == [
+        "id", "type", "processing_status", "request_counts", "ended_at", "created_at", "expires_at", "archived_at",
+        "cancel_initiated_at", "results_url",
+    ]  # fmt: skip
+    assert created.text().startswith('{"id":"msgbatch_01') and len(body["id"]) == 33
+    assert body["created_at"].endswith("+00:00") and len(body["created_at"]) == 32
+    assert "retry-after" not in created.headers
+    assert raw.retrieve(body["id"]).headers["retry-after"] == "10"
+    server.finish(body["id"])
+    assert "retry-after" not in raw.retrieve(body["id"]).headers
+
+
+def test_wrong_parameters_are_results_not_refusals(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """Parameters are looked at after create; each wrong request is an errored line, nested twice."""
+    bounded = {**SCHEMA, "properties": {"texts": {"type": "array", "items": {"type": "string"}, "maxItems": 3}}}
+    form = {"type": "json_schema", "schema": SCHEMA}
+    no_limit = request("no-limit")
+    del no_limit["params"]["max_tokens"]
+    batch_id = submit(
+        client,
+        request("warm", temperature=0.5),
+        request("unknown", model="no-such-model"),
+        request("old", model="claude-3-5-haiku-20241022", output_config={"format": form}),
+        request("bounded", output_config={"format": {"type": "json_schema", "schema": bounded}}),
+        request("named", output_config={"format": {**form, "name": "x"}}),
+        request("extra", frequency_penalty=1),
+        no_limit,
+        request("good", output_config={"format": form}),
+    )
+    server.finish(batch_id)
+    got = results(client, batch_id)
+    assert got["good"].type == "succeeded"
+    assert len(json.loads(got["good"].message.content[0].text)["texts"]) == 2
+    errors = {name: one.error.error for name, one in got.items() if one.type == "errored"}
+    assert errors.keys() == {"warm", "unknown", "old", "bounded", "named", "extra", "no-limit"}
+    assert errors["unknown"].type == "not_found_error"
+    assert errors["no-limit"].message == "max_tokens: Field required"
+    assert {errors[name].type for name in errors if name != "unknown"} == {"invalid_request_error"}
+    assert got["warm"].error.request_id.startswith("workerreq_01")
+    counts = client.messages.batches.retrieve(batch_id).request_counts
+    assert (counts.succeeded, counts.errored) == (1, 7)
+
+
+def test_sampling_parameters_depend_on_the_version(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """The first version of the API takes a temperature, newer ones do not."""
+    old = client.with_options(default_headers={"anthropic-version": "2023-06-01"})
+    batch_id = submit(old, request("warm", temperature=0.5))
+    server.finish(batch_id)
+    assert results(client, batch_id)["warm"].type == "succeeded"
+
+
+def test_forced_tool_is_called(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """A forced tool gives a tool_use block whose input satisfies the tool's schema."""
+    tool = {"name": "save", "input_schema": SCHEMA}
+    batch_id = submit(client, request("a", tools=[tool], tool_choice={"type": "tool", "name": "save"}))
+    server.finish(batch_id)
+    message = results(client, batch_id)["a"].message
+    assert (message.stop_reason, message.content[0].type) == ("tool_use", "tool_use")
+    assert len(message.content[0].input["texts"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("requests", "message"),
+    [
+        ([], "at least 1 item"),
+        ([request("a b")], "match pattern"),
+        ([request("x" * 65)], "at most 64 characters"),
+        ([request("a"), request("a")], "custom_id"),
+        ([{"custom_id": "a"}], "params: Field required"),
+    ],
+)
+def test_wrong_envelope_is_refused_at_once(
+    server: FakeServer, client: anthropic.Anthropic, requests: list[Any], message: str
+) -> None:
+    """What is wrong with the list itself is 400, and no batch is made."""
+    with pytest.raises(anthropic.BadRequestError, match=message):
+        client.messages.batches.create(requests=requests)
+    assert server.batches("anthropic") == []
+
+
+def test_cancel_keeps_what_was_done(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """Cancel answers `canceling` with its counts unmoved, twice the same; every request has a line in the end."""
+    batch_id = submit(client, *(request(f"r{n}") for n in range(10)))
+    server.advance(seconds=525)
+    canceling = client.messages.batches.cancel(batch_id)
+    assert (canceling.processing_status, canceling.request_counts.processing) == ("canceling", 10)
+    assert client.messages.batches.cancel(batch_id).cancel_initiated_at == canceling.cancel_initiated_at
+    server.finish(batch_id)
+    ended = client.messages.batches.retrieve(batch_id)
+    assert (ended.request_counts.succeeded, ended.request_counts.canceled) == (5, 5)
+    assert len(results(client, batch_id)) == 10
+    with pytest.raises(anthropic.BadRequestError):
+        client.messages.batches.cancel(batch_id)
+
+
+def test_stuck_batch_expires_after_a_day(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """Requests not reached within 24 hours have the result `expired`."""
+    server.plan(Fault("stick"))
+    batch_id = submit(client, request("a"), request("b"))
+    server.advance(hours=24)
+    assert client.messages.batches.retrieve(batch_id).request_counts.expired == 2
+    assert {result.type for result in results(client, batch_id).values()} == {"expired"}
+
+
+def test_results_are_archived_after_29_days(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """The batch stays in the list, its results_url is null again, and the results are 404."""
+    batch_id = submit(client, request("a"))
+    server.finish(batch_id)
+    server.advance(hours=24 * 29)
+    (batch,) = client.messages.batches.list()
+    assert batch.archived_at is not None and batch.results_url is None
+    with pytest.raises(anthropic.AnthropicError):
+        client.messages.batches.results(batch_id)
+
+
+def test_early_results_are_not_found(client: anthropic.Anthropic) -> None:
+    """Before the end there are no results, and the answer says not to try again."""
+    batch_id = submit(client, request("a"))
+    with pytest.raises(anthropic.NotFoundError, match="has no available results") as caught:
+        client.get(f"/v1/messages/batches/{batch_id}/results", cast_to=object)
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+def test_lists_are_paged_both_ways(client: anthropic.Anthropic) -> None:
+    """after_id goes to older batches; before_id gives the page directly before, has_more telling of newer ones."""
+    made = [submit(client, request("a")) for _ in range(5)][::-1]
+    assert [batch.id for batch in client.messages.batches.list(limit=2)] == made
+    page = client.messages.batches.list(limit=2, before_id=made[3])
+    assert ([batch.id for batch in page.data], page.has_more) == (made[1:3], True)
+    page = client.messages.batches.list(limit=2, before_id=made[2])
+    assert ([batch.id for batch in page.data], page.has_more) == (made[:2], False)
+
+
+def test_delete_only_after_the_end(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """A running batch cannot be deleted; a deleted one is gone."""
+    batch_id = submit(client, request("a"))
+    with pytest.raises(anthropic.BadRequestError):
+        client.messages.batches.delete(batch_id)
+    server.finish(batch_id)
+    assert client.messages.batches.delete(batch_id).type == "message_batch_deleted"
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.batches.retrieve(batch_id)
+
+
+def test_keys_and_version(client: anthropic.Anthropic) -> None:
+    """Either key header is taken, a bad key is 401, and a call without a version is 400."""
+    with pytest.raises(anthropic.AuthenticationError):
+        client.with_options(api_key="bad-key").messages.batches.list()
+    legacy = client.with_options(default_headers={"authorization": anthropic.omit, "x-api-key": "k"})
+    legacy.messages.batches.list()
+    with pytest.raises(anthropic.BadRequestError) as caught:
+        client.messages.batches.list(extra_headers={"anthropic-version": anthropic.omit})  # type: ignore[dict-item]
+    assert caught.value.type == "invalid_request_error"
+
+
+def test_answers_at_once(client: anthropic.Anthropic) -> None:
+    """A live message is cut at its limit; wrong parameters are an HTTP error here."""
+    params = request("x", max_tokens=5)["params"]
+    message = client.messages.create(**params)
+    assert (message.stop_reason, message.usage.service_tier) == ("max_tokens", "standard")
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.create(**{**params, "model": "no-such-model"})
