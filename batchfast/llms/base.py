@@ -9,12 +9,22 @@ from __future__ import annotations
 import copy
 import math
 import os
+import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from urllib.parse import urlsplit
 
-from batchfast.errors import ConfigError, MissingKey
+from batchfast.errors import ConfigError, MissingKey, ProviderError
+from batchfast.llms import wire
 from batchfast.records import BatchSnapshot, Candidate, Limits, RemoteFile, Request, Result, Shard
+
+if TYPE_CHECKING:
+    import httpx2
+
+_DEFAULT_TIMEOUT_S = 600.0
 
 
 class BatchProvider(Protocol):
@@ -22,6 +32,7 @@ class BatchProvider(Protocol):
 
     name: ClassVar[str]
     model_id: str
+    price: dict[str, float] | None
 
     @property
     def limits(self) -> Limits: ...
@@ -29,6 +40,9 @@ class BatchProvider(Protocol):
     # pure: no key, no network, no clock
     def encode(self, request: Request) -> bytes:
         """The request as one line of a submission file, without its newline. Same request, same bytes."""
+
+    def prompt_of(self, line: bytes) -> str:
+        """The user's message in a line that `encode` made."""
 
     def decode(self, line: bytes) -> Result:
         """One line of a result file. Raises `ValueError` for a line that is not one."""
@@ -58,7 +72,7 @@ class BatchProvider(Protocol):
         """Delete a file of ours; one that is gone already is no error."""
 
 
-class Provider:
+class Provider(BatchProvider, ABC):
     """
     What the three providers' constructors have in common. Arguments are stored; nothing is looked up.
 
@@ -86,6 +100,10 @@ class Provider:
     hard_limits: ClassVar[Limits]
     default_max_requests: ClassVar[int]
     missing_parameters: ClassVar[tuple[str, ...]] = ()
+
+    # The SDK's client and its connections, made at the first network call.
+    _client: Any = None
+    _connections: httpx2.Client | None = None
 
     def __init__(
         self,
@@ -115,10 +133,20 @@ class Provider:
         self.base_url = base_url
         self.timeout = timeout
         self.price = dict(price) if price is not None else None
+        if extra is not None and not isinstance(extra, Mapping):
+            raise ConfigError(f"{self.name} {model_id}: extra must be a table of request fields, not {extra!r}")
         self.extra = copy.deepcopy(dict(extra)) if extra else {}
         self.max_requests_per_batch = max_requests_per_batch
         self.dotenv_files: tuple[Path, ...] = (Path(".env"),)
+        self._bodies: dict[int, dict[str, Any]] = {}
         self._check()
+        # A conflict in `extra`, or a value that is not JSON, shows in any request.
+        self.encode(Request(custom_id="trial", prompt="", num_samples=1))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy may be bound to another endpoint or given other settings: it makes its own client and bodies.
+        kept = {name: value for name, value in vars(self).items() if name not in ("_client", "_connections")}
+        return kept | {"_bodies": {}}
 
     def _check(self) -> None:
         if not isinstance(self.model_id, str) or not self.model_id.strip():
@@ -133,7 +161,15 @@ class Provider:
         for parameter in ("max_completion_tokens", "max_requests_per_batch"):
             value = getattr(self, parameter)
             if value is not None and (type(value) is not int or value < 1):
-                raise ConfigError(f"{self.name} {self.model_id}: {parameter} must be a whole number above 0, not {value!r}")
+                raise ConfigError(
+                    f"{self.name} {self.model_id}: {parameter} must be a whole number above 0, not {value!r}"
+                )
+        if self.system_prompt is not None and not isinstance(self.system_prompt, str):
+            raise ConfigError(f"{self.name} {self.model_id}: system_prompt must be text, not {self.system_prompt!r}")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ConfigError(f"{self.name} {self.model_id}: timeout must be above 0 seconds, not {self.timeout!r}")
+        if "stream" in self.extra:
+            raise ConfigError(f"{self.name} {self.model_id}: extra.stream has no meaning in a batch: leave it out")
         for key, value in (self.price or {}).items():
             if key not in ("input", "output", "cached") or not _is_number(value) or value < 0:
                 raise ConfigError(
@@ -161,8 +197,23 @@ class Provider:
         return {"provider": self.name} | {key: value for key, value in values.items() if value not in (None, {})}
 
     def endpoint(self) -> str:
-        """The base URL that calls go to."""
-        return (self.base_url or os.environ.get(self.url_variable) or self.default_url).rstrip("/")
+        """
+        The base URL that calls go to.
+
+        Raises:
+            ConfigError: It is not an http(s) address, or holds a user name or password.
+        """
+        url = (self.base_url or os.environ.get(self.url_variable) or self.default_url).strip().rstrip("/")
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ConfigError(f"{self.name}: base URL {url!r} must be an address that begins with https:// or http://")
+        if "@" in parts.netloc:
+            raise ConfigError(f"{self.name}: the base URL holds a password, and base URLs are recorded: leave it out")
+        return url
 
     def bound_to(self, base_url: str, api_key: str | None = None) -> Self:
         """A copy that sends to `base_url`, whatever the environment says."""
@@ -177,15 +228,121 @@ class Provider:
 
         Raises:
             MissingKey: There is none.
+            ProviderError: It holds characters that no HTTP header can carry (kind "bad_key").
         """
-        if self.api_key:
-            return self.api_key
+        key = self._find_key().strip()
+        if not (key.isascii() and key.isprintable()):
+            # The SDKs would fail on it with errors of Python's own, some of which show the key.
+            raise ProviderError(
+                f"the API key for {self.name} holds characters that no key has: copy it again",
+                provider=self.name,
+                operation="key",
+                kind="bad_key",
+            )
+        return key
+
+    def _find_key(self) -> str:
         variables = (self.api_key_env,) if self.api_key_env else self.key_variables
+        if self.api_key and self.api_key.strip():
+            return self.api_key
         for source in (os.environ, *map(_read_dotenv, self.dotenv_files)):
             for variable in variables:
-                if value := source.get(variable):
+                value = source.get(variable)
+                if value and value.strip():
                     return value
         raise MissingKey(self.name, variables)
+
+    def encode(self, request: Request) -> bytes:
+        """
+        The request as one line of a submission file, without its newline. Same request, same bytes.
+
+        Raises:
+            ConfigError: Text that cannot be UTF-8 (half a surrogate pair), a value in `extra` that is not JSON, or a
+                key in it that batchfast sets itself.
+        """
+        try:
+            return wire.compact_json(self._line(request)).encode()
+        except UnicodeEncodeError as exc:
+            raise ConfigError(
+                f"request {request.custom_id}: its text holds half of a character (a lone surrogate at position "
+                f"{exc.start} of its line), which cannot be sent: mend the prompt or the value it comes from"
+            ) from exc
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise ConfigError(f"{self.name} {self.model_id}: extra cannot be written as JSON: {exc}") from exc
+
+    def _body(self, num_samples: int) -> dict[str, Any]:
+        """What all requests for so many samples have in common: not to be changed."""
+        body = self._bodies.get(num_samples)
+        if body is None:
+            from batchfast.schema.data_rows import samples_schema  # pydantic takes longer to load than all of llms
+
+            own = self._own_body(samples_schema(num_samples))
+            body = self._bodies[num_samples] = without_none(merge_extra(own, self._wire_extra()))
+        return body
+
+    def _wire_extra(self) -> dict[str, Any]:
+        """`extra` as the provider spells it."""
+        return self.extra
+
+    @abstractmethod
+    def _own_body(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """
+        The request body for replies of this JSON schema, without its prompt and without `extra`.
+
+        What batchfast has an argument for is a key here even where its value is None, so that `extra` cannot set it
+        behind the back of that argument.
+        """
+
+    @abstractmethod
+    def _line(self, request: Request) -> dict[str, Any]:
+        """The line of a submission file as an object, the request's id first."""
+
+    # network
+
+    def _timeout_s(self) -> float:
+        return float(self.timeout or _DEFAULT_TIMEOUT_S)
+
+    def _http(self) -> httpx2.Client:
+        if self._connections is None:
+            self._connections = wire.http_client(self.endpoint(), self._timeout_s())
+            weakref.finalize(self, self._connections.close)
+        return self._connections
+
+    @contextmanager
+    def _calling(self, operation: str, remote_id: str | None = None) -> Iterator[None]:
+        """Turns whatever the SDK raises within into `ProviderError`."""
+        try:
+            yield
+        except (*wire.transport_errors(), *self._sdk_errors()) as exc:
+            raise self._error(exc, operation, remote_id) from exc
+
+    @abstractmethod
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        """What the SDK raises. Asked only when something was raised, so that nothing loads early."""
+
+    @abstractmethod
+    def _error(self, exc: Exception, operation: str, remote_id: str | None) -> ProviderError:
+        """What the SDK or its transport raised, as the error that crosses the seam."""
+
+    def _answer(self, data: bytes, operation: str, remote_id: str | None = None) -> dict[str, Any]:
+        """The JSON object of an answer that the provider called a success."""
+        try:
+            return wire.load_object(data)
+        except ValueError as exc:
+            raise self._unreadable(operation, remote_id, "the answer is not JSON") from exc
+
+    def _word(self, answer: Mapping[str, Any], name: str, operation: str) -> str:
+        """An id in an answer. Without it nobody knows what the provider did, so that counts as its failure."""
+        word = wire.as_word(answer.get(name))
+        if word is None:
+            raise self._unreadable(operation, None, f"the answer has no {name}")
+        return word
+
+    def _unreadable(self, operation: str, remote_id: str | None, what: str) -> ProviderError:
+        about = f"{self.name} {operation}" + (f" {remote_id}" if remote_id else "")
+        return ProviderError(
+            f"{about}: {what}", provider=self.name, operation=operation, kind="server", remote_id=remote_id
+        )
 
 
 def _is_number(value: object) -> bool:
@@ -215,5 +372,16 @@ def merge_extra(body: dict[str, Any], extra: Mapping[str, Any], where: str = "")
         elif isinstance(merged[key], dict) and isinstance(value, Mapping):
             merged[key] = merge_extra(merged[key], value, f"{name}.")
         else:
-            raise ConfigError(f"extra.{name} is set by batchfast itself: use the provider's own argument, or leave it out")
+            raise ConfigError(
+                f"extra.{name} is set by batchfast itself: use the provider's own argument, or leave it out"
+            )
     return merged
+
+
+def without_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without the keys that have no value, in nested objects too."""
+    return {
+        key: without_none(value) if isinstance(value, dict) else value
+        for key, value in body.items()
+        if value is not None
+    }
