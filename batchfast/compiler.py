@@ -1,18 +1,19 @@
-"""Encoded requests to submission files within a provider's limits."""
+"""Requests to submission files within a provider's limits."""
 
 from __future__ import annotations
 
 import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from batchfast.errors import RequestTooLarge
+from batchfast.grid import Grid
 from batchfast.jsonl import replacing
-from batchfast.records import Limits, Positions
+from batchfast.llms.base import Provider
+from batchfast.records import Limits, Positions, Request, ShardPlan, custom_id
 
 
 class Line(NamedTuple):
@@ -23,51 +24,86 @@ class Line(NamedTuple):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledShard:
-    """A submission file on disk; `sha256` and `size_bytes` are the file's."""
+class File(NamedTuple):
+    """A submission file on disk: which requests, how large, and its hash."""
 
     number: int
-    path: Path
-    positions: Positions
-    requests: int
+    positions: array[int]
     size_bytes: int
     sha256: str
 
 
-def write_shards(
-    lines: Iterable[Line], limits: Limits, path_of: Callable[[int], Path], first_number: int = 0
-) -> Iterator[CompiledShard]:
+def compile_shards(
+    grid: Grid,
+    provider: Provider,
+    entry: int,
+    positions: Iterable[int],
+    id_prefix: str,
+    attempt: int,
+    path_of: Callable[[int], Path],
+    numbers: Iterator[int],
+) -> Iterator[ShardPlan]:
     """
-    Stream requests into files that one provider will accept, holding one request in memory at a time.
+    Requests of one provider entry into files that the provider will accept.
 
     Args:
-        lines: Ascending positions, none twice. Read once.
-        limits: Requests per file (count) and size of the body really sent (bytes).
+        positions: Which of the entry's requests, ascending.
+        id_prefix: `<run>-<home nonce>`: how each custom_id begins.
         path_of: Shard number to file.
-        first_number: The number of the first shard.
+        numbers: The shards' numbers, in order.
 
     Yields:
-        Non-empty shards in input order, each on disk. Same input, same bytes.
+        Shards in order, each on disk. Same input, same bytes.
 
     Raises:
-        RequestTooLarge: One request alone exceeds `limits.max_bytes`; names it and both sizes.
+        RequestTooLarge: One request alone exceeds the provider's limit.
+        ConfigError: The folder cannot be written.
+    """
+    lines = _encoded(grid, provider, entry, positions, id_prefix, attempt)
+    for file in write_files(lines, provider.limits, path_of, numbers):
+        yield ShardPlan(
+            entry=entry,
+            number=file.number,
+            attempt=attempt,
+            provider=provider.name,
+            model_id=provider.model_id,
+            positions=Positions.of(file.positions).text,
+            requests=len(file.positions),
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+        )
+
+
+def _encoded(
+    grid: Grid, provider: Provider, entry: int, positions: Iterable[int], id_prefix: str, attempt: int
+) -> Iterator[Line]:
+    for position in positions:
+        index = position * grid.entries + entry
+        name = custom_id(id_prefix, index, attempt)
+        yield Line(position, name, provider.encode(Request(name, grid.prompt(index), grid.num_samples)))
+
+
+def write_files(
+    lines: Iterable[Line], limits: Limits, path_of: Callable[[int], Path], numbers: Iterator[int]
+) -> Iterator[File]:
+    """
+    Stream encoded requests into files within `limits`, holding one request in memory at a time.
+
+    Raises:
+        RequestTooLarge: One line alone exceeds `limits.max_bytes`; names it and both sizes.
         ConfigError: The folder cannot be written.
     """
     pending = iter(lines)
-    number = first_number
     line = next(pending, None)
     while line is not None:
+        number = next(numbers)
         path = path_of(number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        shard, line = _write_one(number, path, line, pending, limits)
-        yield shard
-        number += 1
+        file, line = _write_one(number, path, line, pending, limits)
+        yield file
 
 
-def _write_one(
-    number: int, path: Path, first: Line, rest: Iterator[Line], limits: Limits
-) -> tuple[CompiledShard, Line | None]:
+def _write_one(number: int, path: Path, first: Line, rest: Iterator[Line], limits: Limits) -> tuple[File, Line | None]:
     """Fill one file; returns it and the line that no longer fitted."""
     alone = len(first.data) + 1 + limits.envelope_bytes
     if alone > limits.max_bytes:
@@ -87,5 +123,4 @@ def _write_one(
             digest.update(data)
             size += len(data)
             positions.append(line.position)
-    shard = CompiledShard(number, path, Positions.of(positions), len(positions), size, digest.hexdigest())
-    return shard, left_over
+    return File(number, positions, size, digest.hexdigest()), left_over

@@ -35,16 +35,15 @@ class Request:
     num_samples: int
 
 
-def custom_id(run_id: str, nonce: str, index: int, attempt: int) -> str:
-    """The id of a request on the wire; `split_custom_id` is its inverse."""
-    return f"{run_id}-{nonce}-{index}-{attempt}"
+def custom_id(prefix: str, index: int, attempt: int) -> str:
+    """The id of a request on the wire, from `<run>-<home nonce>`; `split_custom_id` is its inverse."""
+    return f"{prefix}-{index}-{attempt}"
 
 
 def split_custom_id(text: str) -> tuple[str, int, int] | None:
-    """`("<run>-<nonce>", index, attempt)`, or None for an id that batchfast never made."""
-    prefix, _, tail = text.partition("-")
+    """`("<run>-<home nonce>", index, attempt)`, or None for an id that batchfast never made."""
     parts = text.rsplit("-", 2)
-    if not prefix or not tail or len(parts) != 3 or not (_is_plain_int(parts[1]) and _is_plain_int(parts[2])):
+    if len(parts) != 3 or not (_is_plain_int(parts[1]) and _is_plain_int(parts[2])):
         return None
     return parts[0], int(parts[1]), int(parts[2])
 
@@ -123,6 +122,29 @@ class Limits:
     max_requests: int
     max_bytes: int
     envelope_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """
+    A submission file on disk, as it is entered in the store before anything is sent.
+
+    Attributes:
+        entry: Which provider entry, from 0; `number`: which of its shards, from 0; `attempt`: from 1.
+        positions: Which of the entry's requests, as `Positions` text.
+        requests: How many (count).
+        size_bytes, sha256: Of the file.
+    """
+
+    entry: int
+    number: int
+    attempt: int
+    provider: str
+    model_id: str
+    positions: str
+    requests: int
+    size_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

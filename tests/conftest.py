@@ -6,12 +6,12 @@ reached is pytest-socket's doing: see addopts in pyproject.toml.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from batchfast.fake import FakeServer
+from batchfast.fake import FakeServer, Fault
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "recorded"
 
@@ -47,3 +47,16 @@ def fake(_fake_of_the_session: FakeServer) -> Iterator[FakeServer]:
     yield _fake_of_the_session
     assert not _fake_of_the_session.unknown_routes
     assert not _fake_of_the_session.errors
+
+
+@pytest.fixture
+def plan(fake: FakeServer) -> Iterator[Callable[..., None]]:
+    """Plan faults; one that never fired fails the test."""
+    planned: list[Fault] = []
+
+    def plan_faults(*faults: Fault) -> None:
+        planned.extend(faults)
+        fake.plan(*faults)
+
+    yield plan_faults
+    assert [fault for fault in planned if not fake.fired(fault)] == []

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from batchfast.errors import StoreError
-from batchfast.records import BatchSnapshot
+from batchfast.records import BatchSnapshot, ShardPlan
 from batchfast.store.rows import (
     IN_FLIGHT,
     OPEN,
@@ -29,7 +29,6 @@ from batchfast.store.rows import (
     RequestRow,
     RunRow,
     RunState,
-    ShardPlan,
     ShardRow,
     ShardState,
     Tally,
@@ -43,7 +42,6 @@ __all__ = [
     "RequestRow",
     "RunRow",
     "RunState",
-    "ShardPlan",
     "ShardRow",
     "ShardState",
     "Store",
@@ -148,14 +146,17 @@ class Store:
             raise StoreError(f"no run {run_id} in {self.path.parent}; see: batchfast status")
         return _run(row)
 
-    def resolve(self, name: str | None) -> RunRow:
+    def resolve(self, name: str | None, *, fake: bool | None = None) -> RunRow:
         """
         The run a person means: its id, an unambiguous beginning of it, "latest", or None for the only one.
+
+        Args:
+            fake: Look only among fake runs, or only among others.
 
         Raises:
             StoreError: None or several fit; names them.
         """
-        runs = self.runs()
+        runs = [run for run in self.runs() if fake is None or run.fake == fake]
         if not runs:
             raise StoreError(f"no runs in {self.path.parent} yet; start one with: batchfast run SPEC")
         if name == "latest":
@@ -336,6 +337,14 @@ class Store:
             (run.no,),
         ).fetchone()
         return Ledger(run.requests, *sums)
+
+    def rows(self, run_no: int) -> int:
+        """How many samples a run has so far."""
+        return int(
+            self.connection.execute("SELECT coalesce(sum(rows), 0) FROM shards WHERE run_no = ?", (run_no,)).fetchone()[
+                0
+            ]
+        )
 
     # -- events and outputs
 

@@ -47,21 +47,6 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardPlan:
-    """A shard about to be entered: what `ShardRow` has, before it has an id."""
-
-    entry: int
-    number: int
-    attempt: int
-    provider: str
-    model_id: str
-    positions: str
-    requests: int
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class ShardRow:
     """
     A shard as the store knows it.

@@ -1,0 +1,497 @@
+"""The command line: parse, call one function, print. Data goes to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from batchfast import __version__
+from batchfast.errors import BatchfastError, ConfigError, NotReady, RunBusy
+from batchfast.home import Home, home_for
+from batchfast.status import run_status
+from batchfast.store import OPEN, RunRow, Store
+from batchfast.views import ledger_line, one_line, plain, plan_view, run_view, runs_view, show_view, usd
+
+if TYPE_CHECKING:
+    from batchfast.engine import Progress
+    from batchfast.export import Written
+    from batchfast.session import Session
+    from batchfast.spec import Spec
+
+DONE, ERROR, USAGE, NOT_READY, INTERRUPTED = 0, 1, 2, 3, 130
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Options:
+    """Global options, wherever on the line they stood."""
+
+    home: str | None = None
+    json: bool = False
+    fake: bool = False
+    verbose: bool = False
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    options = context.find_root().ensure_object(Options)
+    if value and parameter.name:
+        setattr(options, parameter.name, value)
+
+
+def global_options(command: _Command) -> _Command:
+    """Options that every command takes, and the group before it."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_keep, help="Say what happens; tracebacks."),
+        click.option("--fake", is_flag=True, envvar="BATCHFAST_FAKE", expose_value=False, callback=_keep,
+                     help="Send to the built-in fake: no key, no network, no cost."),
+        click.option("--json", is_flag=True, expose_value=False, callback=_keep, help="Machine-readable report on stdout."),
+        click.option("--home", metavar="DIR", envvar="BATCHFAST_HOME", expose_value=False, callback=_keep,
+                     help="Folder of the database [default: the nearest .batchfast]."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+class _Commands(click.Group):
+    """Lists the commands in the order a person meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]},
+             epilog=_example("batchfast run examples/space_engineering.toml --fake"))  # fmt: skip
+@click.version_option(__version__, prog_name="batchfast")
+@global_options
+def cli() -> None:
+    """Synthetic text datasets through the batch APIs of OpenAI, Anthropic and Gemini, at about half the price."""
+
+
+spec_argument = click.argument("spec", type=click.Path(path_type=Path, dir_okay=False))
+run_argument = click.argument("run", required=False)
+again_option = click.option("--again", is_flag=True, help="Pay for a run that exists once more, as a run of its own.")
+output_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the dataset."
+)
+force_option = click.option("--force", is_flag=True, help="Replace the output file, whatever it holds.")
+
+
+# -- before anything is sent
+
+
+@cli.command(epilog=_example("batchfast init my.toml && batchfast run my.toml --fake"))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="batchfast.toml")
+@global_options
+def init(file: Path) -> None:
+    """Write a commented spec to start from."""
+    from batchfast.spec import starter_spec
+
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(starter_spec())
+    except FileExistsError as exc:
+        raise ConfigError(f"{file} exists and was left as it is; name another: batchfast init FILE") from exc
+    except OSError as exc:
+        raise ConfigError(f"cannot write {file}: {exc.strerror}") from exc
+    _say(f"wrote {file}; try: batchfast run {file} --fake")
+
+
+@cli.command(epilog=_example("batchfast plan examples/three_providers.toml"))
+@spec_argument
+@global_options
+def plan(spec: Path) -> None:
+    """Show what a spec would send and cost. No key, no network, nothing written."""
+    from batchfast.plan import plan as make_plan
+
+    _report(make_plan(_load(spec), fake=_options().fake), plan_view)
+
+
+@cli.command("compile", epilog=_example("batchfast compile examples/three_providers.toml -o files"))
+@spec_argument
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="Folder for the submission files.")  # fmt: skip
+@global_options
+def compile_(spec: Path, folder: Path) -> None:
+    """Write the submission files, exactly the lines that `submit` would send. No key, no network, no run."""
+    from batchfast.runs import compile_files
+
+    loaded = _load(spec)
+    home = _home(spec).make()
+    with Store(home.database) as store:
+        for path, requests in compile_files(loaded, store, folder, fake=_options().fake):
+            click.echo(str(path))
+            _say(f"{path.name}: {requests:,} requests, {path.stat().st_size:,} bytes")
+
+
+# -- sending
+
+
+@cli.command(epilog=_example("batchfast submit examples/three_providers.toml", "batchfast collect        # tomorrow"))
+@spec_argument
+@again_option
+@global_options
+def submit(spec: Path, again: bool) -> int:
+    """Compile and send. Prints the run's id; collect it later, from any process."""
+    from batchfast.datasets import already_sent
+
+    loaded = _load(spec)
+    with _session(_home(spec)) as session:
+        run, new = session.enter(loaded, fake=_options().fake, again=again)
+        if not new and not session.store.shards(run.no, "waiting", "submitting", "uncertain"):
+            raise already_sent(run)
+        _announce(session, run, new)
+        with session.work(run, loaded.providers) as engine:
+            progress = engine.send_all()
+            _warn_of_output(engine.ctx)
+        status = run_status(session.store, session.store.run(run.id))
+        click.echo(json.dumps(status) if _options().json else run.id)
+        _say_what_was_sent(status, spec)
+    if progress.held:
+        _say(f"run {run.id} is held: {plain(status['reason'] or progress.held)}")
+        return ERROR
+    return DONE if progress.running or not progress.ledger.waiting else NOT_READY
+
+
+@cli.command(epilog=_example("batchfast run examples/space_engineering.toml --fake"))
+@spec_argument
+@again_option
+@output_option
+@force_option
+@global_options
+def run(spec: Path, again: bool, output: Path | None, force: bool) -> int:
+    """Submit, watch and collect in one. Interrupted, the same line continues."""
+    loaded = _load(spec)
+    with _session(_home(spec)) as session:
+        entered, new = session.enter(loaded, fake=_options().fake, again=again)
+        _announce(session, entered, new)
+        return _drive(session, entered, output, force, loaded)
+
+
+@cli.command(epilog=_example("batchfast watch latest"))
+@run_argument
+@output_option
+@force_option
+@global_options
+def watch(run: str | None, output: Path | None, force: bool) -> int:
+    """Collect in a loop until nothing can move by itself."""
+    with _session(_home()) as session:
+        return _drive(session, session.up_to_date(_resolve(session.store, run)), output, force)
+
+
+@cli.command(epilog=_example("batchfast collect latest", "*/15 * * * *  cd /data && batchfast collect latest"))
+@run_argument
+@click.option("--no-send", is_flag=True, help="Never spend: send nothing, also nothing again.")
+@click.option("--partial", is_flag=True, help="Also write what is settled so far to <stem>.partial.jsonl.")
+@output_option
+@force_option
+@global_options
+def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, force: bool) -> int:
+    """One pass over everything that can move; writes the dataset once all is settled."""
+    from batchfast.export import write_partial
+
+    with _session(_home()) as session:
+        row = session.up_to_date(_resolve(session.store, run))
+        with session.work(row) as engine:
+            progress = engine.one_pass(sends=not no_send, everything=True)
+            if partial:
+                path, rows = write_partial(engine.ctx, Path(row.output_file))
+                _say(f"wrote {rows:,} rows of {path}, as far as the run is settled")
+            written = session.settle(engine.ctx, progress, output=_absolute(output), force=force)
+        return _finish(session, row, progress, written)
+
+
+@cli.command(epilog=_example("batchfast cancel latest", "batchfast collect latest    # keeps what finished"))
+@run_argument
+@global_options
+def cancel(run: str | None) -> None:
+    """Cancel at the providers, keep what finished, send nothing more."""
+    from batchfast.engine import cancel_run
+
+    with _session(_home()) as session:
+        row = _resolve(session.store, run)
+        if not any(shard.state in OPEN for shard in session.store.shards(row.no)):
+            raise ConfigError(f"run {row.id} has settled: there is nothing to cancel")
+        cancel_run(session.context(row))
+        ledger = asdict(session.store.ledger(row))
+    _say(f"run {row.id}: cancel was asked for; {ledger_line(ledger)}")
+    _say(f"keep what finished with: batchfast watch {row.id}")
+
+
+# -- looking
+
+
+@cli.command(epilog=_example("batchfast status", "batchfast status latest --json"))
+@run_argument
+@global_options
+def status(run: str | None) -> None:
+    """All runs, or the batches of one. No network."""
+    with _open_store() as store:
+        rows = store.runs()
+        if run is None and not _options().json and len(rows) != 1:
+            click.echo(runs_view((row, store.ledger(row), store.rows(row.no)) for row in rows))
+        elif run is None and len(rows) != 1:
+            click.echo(json.dumps([run_status(store, row) for row in rows]))
+        else:
+            _report(run_status(store, _resolve(store, run)), run_view)
+
+
+@cli.command(epilog=_example("batchfast show latest 17"))
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] N")
+@global_options
+def show(words: tuple[str, ...]) -> None:
+    """Request N from prompt to raw reply to rows."""
+    if len(words) > 2 or not words[-1].isdigit():
+        raise click.UsageError("say which request, for example: batchfast show latest 17")
+    from batchfast.show import show as show_request
+
+    with _session(_home()) as session:
+        row = _resolve(session.store, words[0] if len(words) == 2 else None)
+        _report(show_request(session.context(row, offline=True), int(words[-1])), show_view)
+
+
+@cli.command(epilog=_example("batchfast parse --provider openai batch_67_output.jsonl"))
+@click.option(
+    "--provider",
+    type=click.Choice(["openai", "anthropic", "gemini"]),
+    required=True,
+    help="Whose format the files have.",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@global_options
+def parse(provider: str, files: Sequence[Path]) -> int:
+    """Any raw result file of a provider to one normalised line per request. No store, no network."""
+    from batchfast.jsonl import located_lines
+    from batchfast.llms import PROVIDERS
+
+    decoder = PROVIDERS[provider]("any")
+    bad = 0
+    for file in files:
+        try:
+            for number, (_, line) in enumerate(located_lines(file), start=1):
+                try:
+                    result = asdict(decoder.decode(line))
+                except ValueError as exc:
+                    _say(f"{file}, line {number}: {one_line(str(exc))}; skipped")
+                    bad += 1
+                    continue
+                del result["ending"]
+                click.echo(json.dumps(result, ensure_ascii=False))
+        except OSError as exc:
+            raise ConfigError(f"cannot read {file}: {exc.strerror}") from exc
+    return ERROR if bad else DONE
+
+
+@cli.group(epilog=_example("batchfast fake serve --port 8000"))
+@global_options
+def fake() -> None:
+    """The fake provider, for other programs."""
+
+
+@fake.command(epilog=_example("batchfast fake serve --port 8000 --batch-seconds 10"))
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--batch-seconds", type=click.FloatRange(min=0), default=1.0, show_default=True,
+              help="Time from a batch's create to its end.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Other seed, other answers.")
+@global_options
+def serve(port: int, batch_seconds: float, seed: int) -> None:
+    """Serve until Ctrl-C; prints the lines that point the official SDKs here."""
+    import threading
+
+    from batchfast.fake import FakeServer
+
+    folder = _home().make().fake
+    try:
+        server = FakeServer(folder, port=port, batch_seconds=batch_seconds, seed=seed).start()
+    except OSError as exc:
+        raise ConfigError(f"cannot listen on port {port}: {exc.strerror}; choose another with --port") from exc
+    try:
+        for name, value in server.env.items():
+            click.echo(f"export {name}={value}")
+        sys.stdout.flush()
+        _say(f"serving the fake providers at {server.url}; stop with Ctrl-C")
+        threading.Event().wait()
+    finally:
+        server.stop()
+
+
+# -- what the commands share
+
+
+def _options() -> Options:
+    return click.get_current_context().find_root().ensure_object(Options)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _report(data: dict[str, Any], view: Callable[[dict[str, Any]], str]) -> None:
+    click.echo(json.dumps(data, ensure_ascii=False) if _options().json else view(data))
+
+
+def _home(spec: Path | None = None) -> Home:
+    if chosen := _options().home:
+        return Home(Path(chosen).absolute())
+    return home_for(spec.absolute().parent if spec else Path.cwd())
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.absolute() if path else None
+
+
+def _open_store() -> Store:
+    return Store(_home().database, create=False)
+
+
+def _session(home: Home) -> Session:
+    from batchfast.session import Session
+
+    return Session(home)
+
+
+def _load(spec: Path) -> Spec:
+    from batchfast.spec import load_spec
+
+    return load_spec(spec)
+
+
+def _resolve(store: Store, name: str | None) -> RunRow:
+    """The run a person means; with --fake only fake runs are looked at when no name says otherwise."""
+    fake = _options().fake
+    run = store.resolve(name, fake=True if fake and name in (None, "latest") else None)
+    if fake and not run.fake:
+        raise ConfigError(f"run {run.id} was sent to {', '.join(run.endpoints)}, not to the fake: leave --fake out")
+    return run
+
+
+def _announce(session: Session, run: RunRow, new: bool) -> None:
+    ledger = session.store.ledger(run)
+    where = "FAKE " if run.fake else ""
+    if new:
+        _say(f"{where}run {run.id}: {ledger.total:,} requests in {len(session.store.shards(run.no))} files")
+    else:
+        _say(f"{where}run {run.id} goes on: {ledger_line(asdict(ledger))}")
+
+
+def _warn_of_output(ctx: Any) -> None:
+    from batchfast.export import choose_path
+
+    target = Path(ctx.run.output_file)
+    if (path := choose_path(ctx, target)) != target:
+        _say(f"{target} holds something else and will be left alone: the rows will go to {path}")
+
+
+def _say_what_was_sent(status: dict[str, Any], spec: Path) -> None:
+    ledger, name = status["requests"], status["run"]
+    batches = sum(batch["state"] == "running" for batch in status["batches"])
+    _say(f"sent: {ledger['in_flight']:,} requests in {batches} batches; waiting: {ledger['waiting']:,}")
+    for batch in status["batches"]:
+        if batch["note"] and batch["state"] != "running":
+            _say(f"{batch['provider']} {batch['model_id']} shard {batch['shard']}: {one_line(batch['note'], 300)}")
+    if status["collect_by"]:
+        _say(f"collect by: {status['collect_by']}")
+    _say(f"next: batchfast watch {name}   (or, later: batchfast collect {name})")
+    if ledger["waiting"]:
+        _say(f"or by cron: */15 * * * *  cd {spec.absolute().parent} && batchfast collect {name}")
+
+
+def _drive(session: Session, run: RunRow, output: Path | None, force: bool, spec: Spec | None = None) -> int:
+    with session.work(run, spec.providers if spec else None) as engine:
+        _warn_of_output(engine.ctx) if output is None and not force else None
+        with _live(session.store, run) as show_progress:
+            progress = engine.drive(show_progress)
+        written = session.settle(engine.ctx, progress, output=_absolute(output), force=force)
+    return _finish(session, run, progress, written)
+
+
+def _live(store: Store, run: RunRow) -> AbstractContextManager[Callable[[Progress], None]]:
+    """A display that follows the run, on a terminal only."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda _: None)
+    from batchfast.live import LiveView
+
+    return LiveView(store, run)
+
+
+def _finish(session: Session, run: RunRow, progress: Progress, written: Written | None) -> int:
+    """Say how a pass or a loop ended; the exit code that goes with it."""
+    from batchfast.session import not_ready
+
+    status = run_status(session.store, session.store.run(run.id))
+    if _options().json:
+        click.echo(json.dumps(status))
+    if written is None:
+        if not progress.held:
+            raise not_ready(run, progress)
+        _say(f"batchfast: run {run.id} is held: {plain(status['reason'] or progress.held)}")
+        _say(f"mend that, then: batchfast collect {run.id}")
+        return ERROR
+    if not _options().json:
+        click.echo(str(written.path))
+    _say_what_came(session, run, status, written)
+    return DONE if written.rows else ERROR
+
+
+def _say_what_came(session: Session, run: RunRow, status: dict[str, Any], written: Written) -> None:
+    fake = "FAKE " if run.fake else ""
+    _say(f"{fake}run {run.id} {status['state']}: {written.rows:,} rows in {written.path}")
+    if str(written.path) != run.output_file:
+        _say(f"({run.output_file} holds something else and was left alone)")
+    if written.failures:
+        reasons = ", ".join(
+            f"{count:,} {outcome}" + (f" ({plain(kind)})" if kind and kind != outcome else "")
+            for outcome, kind, count in session.store.failure_reasons(run.no)
+        )
+        _say(f"{written.failed:,} requests gave no row: {reasons}; see {written.failures}")
+    if not run.fake:
+        _say(f"cost: {usd(status['cost']['usd'])}" + (" (assumed batch prices)" if status["cost"]["assumed"] else ""))
+
+
+# -- the way in
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and exit: 0 done, 1 error, 2 usage, 3 not ready yet, 130 interrupted."""
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    verbose = "-v" in arguments or "--verbose" in arguments
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s", stream=sys.stderr)
+    try:
+        return cli.main(arguments, prog_name="batchfast", standalone_mode=False) or DONE
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("batchfast: interrupted; nothing is lost: the same command continues")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone: not an error, but Python would complain once more while closing it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
+    except (NotReady, RunBusy) as exc:
+        _say(f"batchfast: {exc}")
+        return NOT_READY
+    except BatchfastError as exc:
+        _say(f"batchfast: {plain(str(exc))}")
+        return ERROR
+    except Exception as exc:  # the one place: a person gets a line, and the traceback where it was asked for
+        if verbose:
+            raise
+        _say(f"batchfast: {type(exc).__name__}: {one_line(str(exc), 300)} (a defect in batchfast: -v shows where)")
+        return ERROR

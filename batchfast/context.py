@@ -1,0 +1,91 @@
+"""What every step of a pass needs to know about the run it works on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchfast.clock import Clock, iso
+from batchfast.grid import Grid
+from batchfast.home import Home, stem_of
+from batchfast.llms.base import Provider
+from batchfast.records import Shard
+from batchfast.store import RunRow, ShardRow, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Context:
+    """
+    One run in one process.
+
+    Attributes:
+        providers: One per provider entry, bound to where the run is sent.
+        nonce: The home's mark in custom_ids and labels.
+        max_attempts: How often a request is sent at most (count).
+        recheck_after_s: How long after an unanswered create its absence is believed (seconds).
+        held: Why nothing more is sent until a person acts, or None.
+    """
+
+    store: Store
+    home: Home
+    run: RunRow
+    providers: Sequence[Provider]
+    grid: Grid
+    nonce: str
+    clock: Clock
+    max_attempts: int
+    recheck_after_s: float
+    held: str | None = None
+
+    @property
+    def id_prefix(self) -> str:
+        return f"{self.run.id}-{self.nonce}"
+
+    def now(self) -> str:
+        return iso(self.clock.now())
+
+    def provider(self, row: ShardRow) -> Provider:
+        return self.providers[row.entry]
+
+    def provider_of(self, index: int) -> Provider:
+        """Whom request `index` is for."""
+        return self.providers[index % len(self.providers)]
+
+    def stem(self, entry: int, number: int, attempt: int) -> str:
+        provider = self.providers[entry]
+        return stem_of(entry, provider.name, provider.model_id, number, attempt)
+
+    def request_file(self, entry: int, number: int, attempt: int) -> Path:
+        return self.home.requests(self.run.id, self.stem(entry, number, attempt))
+
+    def sent_file(self, row: ShardRow) -> Path:
+        return self.request_file(row.entry, row.number, row.attempt)
+
+    def result_file(self, row: ShardRow, kind: str) -> Path:
+        return self.home.results(self.run.id, self.stem(row.entry, row.number, row.attempt), kind)
+
+    def shard(self, row: ShardRow) -> Shard:
+        """The shard as the provider seam wants it."""
+        return Shard(
+            label=f"{self.id_prefix}-{row.entry}-{row.number}-{row.attempt}",
+            id_prefix=self.id_prefix,
+            path=self.sent_file(row),
+            requests=row.requests,
+            size_bytes=row.size_bytes,
+        )
+
+    def note(self, kind: str, message: str, row: ShardRow | None = None) -> None:
+        """Write an event; what needs attention also goes to the log."""
+        self.store.event(self.run.no, self.now(), kind, message, row.id if row else None)
+        level = logging.WARNING if kind in ("held", "warning", "failed") else logging.INFO
+        log.log(level, "run %s: %s", self.run.id, message)
+
+    def hold(self, reason: str, message: str) -> None:
+        """Send nothing more until a person has acted; what runs is still collected."""
+        self.held = reason
+        self.store.update_run(self.run.no, state="held", reason=f"{reason}: {message}")
+        self.note("held", f"held ({reason}): {message}")

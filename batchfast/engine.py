@@ -1,0 +1,190 @@
+"""
+One pass over everything that can move, and the loop that repeats it: the only caller of submit, poll and collect.
+
+`submit`, `collect`, `watch`, `run` and `generate` are this pass, called differently.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchfast.clock import seconds_of
+from batchfast.collect import collect
+from batchfast.context import Context
+from batchfast.errors import ProviderError, StoreError
+from batchfast.outcomes import Absent, end_shard
+from batchfast.poll import cancel, refresh
+from batchfast.records import RequestError
+from batchfast.store import IN_FLIGHT, OPEN, Ledger, ShardRow, ShardState
+from batchfast.submit import may_send, recover, send
+
+FIRST_POLL_S = 0.5
+POLL_FACTOR = 1.5
+LONGEST_POLL_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    Where a run stands after a pass.
+
+    Attributes:
+        settled: Every request has its outcome.
+        moves: Something can still move without a person.
+        held: Why nothing more is sent, or None.
+        running: Batches that have not ended (count).
+        wait_s: Until the next thing is due (seconds); 0 where something is due now.
+    """
+
+    ledger: Ledger
+    settled: bool
+    moves: bool
+    held: str | None
+    running: int
+    wait_s: float
+
+
+class Engine:
+    """
+    Drives one run in one process.
+
+    Args:
+        jitter: A number around 1 by which each wait is multiplied, so that many runs do not poll in step.
+    """
+
+    def __init__(self, ctx: Context, *, jitter: Callable[[], float] | None = None) -> None:
+        self.ctx = ctx
+        self._jitter = jitter or (lambda: random.uniform(0.9, 1.1))  # noqa: S311
+        self._due: dict[int, float] = {}
+        self._interval: dict[int, float] = {}
+
+    def one_pass(self, *, sends: bool = True, everything: bool = False) -> Progress:
+        """
+        Look for creates of unknown outcome, send what waits, poll what runs, collect what ended.
+
+        Args:
+            sends: False never spends: nothing is sent, also nothing again.
+            everything: Poll also what is not due yet.
+
+        Raises:
+            StoreError: The ledger does not add up, which is a defect; nothing more is done.
+        """
+        if self.ctx.store.cancel_requested(self.ctx.run.no):
+            cancel_waiting(self.ctx)
+        for row in self._shards("submitting", "uncertain"):
+            if everything or self._is_due(row):
+                recover(self.ctx, row)
+                self._put_off(row)
+        if sends:
+            self._send()
+        for row in self._shards("running"):
+            if everything or self._is_due(row):
+                self._look_after(row)
+        return self._progress(sends)
+
+    def send_all(self) -> Progress:
+        """
+        Send what may be sent now, and stay a little for creates that got no clear answer.
+
+        Returns as soon as the rest can only wait: for a quota, for a provider that is out of reach, or for a person.
+        """
+        patience = self.ctx.clock.now() + 2 * self.ctx.recheck_after_s
+        while True:
+            for row in self._shards("submitting", "uncertain"):
+                recover(self.ctx, row)
+            self._send()
+            if not self._shards("submitting") or self.ctx.clock.now() > patience:
+                self._look_at_what_is_new()
+                return self._progress(sends=True)
+            self.ctx.clock.sleep(self.ctx.recheck_after_s / 4)
+
+    def drive(self, after_pass: Callable[[Progress], None] = lambda _: None) -> Progress:
+        """Repeat the pass, waiting in between, until nothing can move by itself."""
+        while True:
+            progress = self.one_pass()
+            after_pass(progress)
+            if progress.settled or not progress.moves:
+                return progress
+            self.ctx.clock.sleep(progress.wait_s)
+
+    def _shards(self, *states: ShardState) -> list[ShardRow]:
+        return self.ctx.store.shards(self.ctx.run.no, *states)
+
+    def _send(self) -> None:
+        refusing: set[int] = set()  # entries whose provider takes nothing just now
+        for row in self._shards("waiting"):
+            if row.entry not in refusing and may_send(self.ctx, row) and not send(self.ctx, row):
+                refusing.add(row.entry)
+
+    def _look_at_what_is_new(self) -> None:
+        """Poll each batch once after its create: that tells until when it must be collected."""
+        batches = self.ctx.store.batches(self.ctx.run.no)
+        for row in self._shards("running"):
+            if batches[row.id].polled_at is None:
+                refresh(self.ctx, row, batches[row.id])
+
+    def _look_after(self, row: ShardRow) -> None:
+        batch = self.ctx.store.batches(self.ctx.run.no)[row.id]
+        if not batch.cancel_sent and self.ctx.store.cancel_requested(self.ctx.run.no):
+            cancel(self.ctx, row, batch)
+        answer = refresh(self.ctx, row, batch)
+        if isinstance(answer, ProviderError):
+            self._put_off(row, at_least_s=answer.retry_after_s)
+        elif answer.outcome is None or not collect(self.ctx, row, answer):
+            self._put_off(row)
+
+    # -- when to look again
+
+    def _is_due(self, row: ShardRow) -> bool:
+        return self._due.get(row.id, 0.0) <= self.ctx.clock.now()
+
+    def _put_off(self, row: ShardRow, at_least_s: float | None = None) -> None:
+        """Polling starts fast and gets slower, up to five minutes."""
+        interval = self._interval.get(row.id, FIRST_POLL_S)
+        self._interval[row.id] = min(interval * POLL_FACTOR, LONGEST_POLL_S)
+        self._due[row.id] = self.ctx.clock.now() + max(interval * self._jitter(), at_least_s or 0.0)
+
+    def _progress(self, sends: bool) -> Progress:
+        rows = self._shards(*OPEN)
+        ledger = self.ctx.store.ledger(self.ctx.run)
+        if not ledger.adds_up():
+            raise StoreError(f"run {self.ctx.run.id}: the ledger does not add up ({ledger}); please report this")
+        in_flight = [row for row in rows if row.state in IN_FLIGHT]
+        waiting = [] if self.ctx.held or not sends else [row for row in rows if row.state == "waiting"]
+        now = self.ctx.clock.now()
+        due = [self._due.get(row.id, now) for row in in_flight]
+        due += [seconds_of(row.not_before) if row.not_before else now for row in waiting]
+        if rows and not self.ctx.held:
+            self.ctx.store.update_run(self.ctx.run.no, state="submitting" if waiting else "running", reason=None)
+        return Progress(
+            ledger=ledger,
+            settled=not rows,
+            moves=bool(in_flight or waiting),
+            held=self.ctx.held,
+            running=len(in_flight),
+            wait_s=max(0.0, min(due, default=now) - now),
+        )
+
+
+def cancel_run(ctx: Context) -> None:
+    """
+    Send nothing more, and ask the providers for the end of what runs; what finished is kept.
+
+    Needs no lock: the flag is obeyed by whoever works on the run, before its next send.
+    """
+    ctx.store.update_run(ctx.run.no, cancel_requested=1)
+    ctx.note("cancel", "cancel was asked for")
+    cancel_waiting(ctx)
+    batches = ctx.store.batches(ctx.run.no)
+    for row in ctx.store.shards(ctx.run.no, "running"):
+        if not batches[row.id].cancel_sent:
+            cancel(ctx, row, batches[row.id])
+
+
+def cancel_waiting(ctx: Context) -> None:
+    """What was never sent ends as cancelled."""
+    never_sent = Absent("cancelled", RequestError("cancelled", "the run was cancelled before this request was sent"))
+    for row in ctx.store.shards(ctx.run.no, "waiting"):
+        end_shard(ctx, row, (), never_sent)

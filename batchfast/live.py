@@ -1,0 +1,62 @@
+"""A run to look at while it goes, on a terminal."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from batchfast.engine import Progress
+from batchfast.store import RunRow, ShardRow, Store
+from batchfast.views import plain
+
+
+class LiveView:
+    """Per model a bar of settled requests; follows the engine pass by pass."""
+
+    def __init__(self, store: Store, run: RunRow) -> None:
+        self._store = store
+        self._run = run
+        self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def __call__(self, progress: Progress) -> None:
+        fake = "  FAKE" if self._run.fake else ""
+        held = f"  held: {plain(progress.held)}" if progress.held else ""
+        heading = Text(f"run {self._run.id}{fake}{held}   Ctrl-C stops watching, not the batches")
+        wait = Text(f"next look in {progress.wait_s:.0f} s", style="dim") if progress.moves else Text("")
+        self._live.update(Group(heading, self._table(), wait))
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for column in ("model", "", "settled", "rows", "batches"):
+            table.add_column(column)
+        shards = self._store.shards(self._run.no)
+        for entry in sorted({row.entry for row in shards}):
+            table.add_row(*_entry([row for row in shards if row.entry == entry]))
+        return table
+
+
+def _entry(rows: list[ShardRow]) -> tuple[Text | ProgressBar, ...]:
+    total = sum(row.requests - row.resent for row in rows)
+    settled = sum(row.succeeded + row.failed + row.expired + row.cancelled for row in rows)
+    states: dict[str, int] = {}
+    for row in rows:
+        states[row.state] = states.get(row.state, 0) + 1
+    return (
+        Text(f"{rows[0].provider} {rows[0].model_id}"),
+        ProgressBar(total=total, completed=settled, width=30),
+        Text(f"{settled:,}/{total:,}"),
+        Text(f"{sum(row.rows for row in rows):,}"),
+        Text(", ".join(f"{count} {state}" for state, count in states.items())),
+    )

@@ -1,0 +1,49 @@
+"""One process at a time works on a run. The lock goes with the process: a dead holder leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from batchfast.clock import Clock, iso
+from batchfast.errors import RunBusy
+from batchfast.home import Home
+
+
+@contextmanager
+def run_lock(home: Home, run_id: str, clock: Clock) -> Iterator[None]:
+    """
+    Hold the run for the length of the block.
+
+    Raises:
+        RunBusy: Another process holds it; says which, where and since when.
+    """
+    runs = home.path / "runs"
+    runs.mkdir(exist_ok=True)
+    holder = runs / f"{run_id}.holder.json"
+    lock = FileLock(runs / f"{run_id}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as exc:
+        raise RunBusy(f"run {run_id} is being worked on by {_describe(holder)}; try again when it is done") from exc
+    try:
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": iso(clock.now())}
+        holder.write_text(json.dumps(who), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _describe(holder: os.PathLike[str]) -> str:
+    try:
+        with open(holder, encoding="utf-8") as file:
+            who = json.load(file)
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"  # it has the lock but has not said its name yet

@@ -1,0 +1,225 @@
+"""
+The end of a shard: every one of its requests gets exactly one outcome, and what may yet succeed goes into a new shard.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import NamedTuple
+
+from batchfast.compiler import compile_shards
+from batchfast.context import Context
+from batchfast.parse import parse_reply
+from batchfast.prices import cost, rates_of
+from batchfast.records import Outcome, Positions, RequestError, Result, ShardPlan, Usage, split_custom_id
+from batchfast.retry import decide
+from batchfast.store import RequestRow, ShardRow, Tally
+
+_MAX_MESSAGE = 500
+_NO_USAGE = Usage()
+
+
+class Line(NamedTuple):
+    """A decoded result line and where it stands: "output" or "error", offset and length in bytes."""
+
+    result: Result
+    file: str
+    offset: int
+    length: int
+
+
+class Absent(NamedTuple):
+    """What a request is that has no result line."""
+
+    outcome: Outcome
+    error: RequestError
+
+
+def end_shard(ctx: Context, row: ShardRow, lines: Iterable[Line], absent: Absent, *, refused: bool = False) -> bool:
+    """
+    Enter the outcome of every request of a shard, whatever the order of the lines.
+
+    Args:
+        lines: Read once. A second line for a request is ignored; so is one with a foreign custom_id.
+        absent: What requests without a line are.
+        refused: The provider never took the shard: its state is then *failed*, not *ended*.
+
+    Returns:
+        False where another process was first; nothing is changed then.
+    """
+    ending = _Ending(ctx, row, absent)
+    note = absent.error.message if refused else None
+    if not ctx.store.end_shard(
+        row, "failed" if refused else "ended", ending.rows(lines), ending.tally, ending.again(), note
+    ):
+        return False
+    ending.report()
+    return True
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Counts and verdicts while the rows of a shard are made."""
+
+    ctx: Context
+    row: ShardRow
+    absent: Absent
+    tally: Tally = field(default_factory=Tally)
+    repeat: array[int] = field(default_factory=lambda: array("Q"))
+    foreign: int = 0
+    doubled: int = 0
+    hold: tuple[str, str] | None = None
+
+    def rows(self, lines: Iterable[Line]) -> Iterator[RequestRow]:
+        slots = _Slots(self.row)
+        seen = bytearray(self.row.requests)
+        for line in lines:
+            slot = self._slot(slots, line.result.custom_id)
+            if slot is None:
+                self.foreign += 1
+            elif seen[slot]:
+                self.doubled += 1
+            else:
+                seen[slot] = 1
+                yield self._answered(slots.position(slot), line)
+        for slot, was_seen in enumerate(seen):
+            if not was_seen:
+                result = Result(custom_id="", outcome=self.absent.outcome, error=self.absent.error)
+                yield self._outcome(slots.position(slot), result, self.absent.error, 0, None)
+
+    def _slot(self, slots: _Slots, custom_id: str) -> int | None:
+        found = split_custom_id(custom_id)
+        if found is None:
+            return None
+        prefix, index, attempt = found
+        position, entry = divmod(index, len(self.ctx.providers))
+        if prefix != self.ctx.id_prefix or attempt != self.row.attempt or entry != self.row.entry:
+            return None
+        return slots.slot(position)
+
+    def _answered(self, position: int, line: Line) -> RequestRow:
+        reply = parse_reply(line.result, self.ctx.grid.num_samples)
+        return self._outcome(position, line.result, reply.error, len(reply.texts), line)
+
+    def _outcome(
+        self, position: int, result: Result, error: RequestError | None, texts: int, line: Line | None
+    ) -> RequestRow:
+        outcome: Outcome = "failed" if result.outcome == "succeeded" and not texts else result.outcome
+        final = outcome == "succeeded" or not self._asks_again(position, outcome, error)
+        if not final:
+            self.tally.resent += 1
+        else:
+            setattr(self.tally, outcome, getattr(self.tally, outcome) + 1)
+        self.tally.rows += texts
+        usage = result.usage or _NO_USAGE
+        return RequestRow(
+            run_no=self.row.run_no,
+            idx=position * len(self.ctx.providers) + self.row.entry,
+            attempt=self.row.attempt,
+            shard_id=self.row.id,
+            final=int(final),
+            outcome=outcome,
+            texts=texts,
+            finish_reason=result.finish_reason,
+            model=result.model,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cost_usd=self._price(result),
+            error_type=error.type if error else None,
+            error_message=error.message[:_MAX_MESSAGE] if error else None,
+            status_code=error.status_code if error else None,
+            file=line.file if line else None,
+            offset=line.offset if line else None,
+            length=line.length if line else None,
+        )
+
+    def _asks_again(self, position: int, outcome: Outcome, error: RequestError | None) -> bool:
+        verdict = decide(outcome, error, self.row.attempt, self.ctx.max_attempts)
+        if verdict.action == "give_up" or self.ctx.store.cancel_requested(self.row.run_no):
+            return False
+        if verdict.reason is not None:
+            self.hold = (verdict.reason, error.message if error else verdict.reason)
+        self.repeat.append(position)
+        return True
+
+    def _price(self, result: Result) -> float | None:
+        """USD of one answer at batch prices; what gave no answer is not billed and has no price."""
+        if result.outcome != "succeeded":
+            return None
+        override = self.ctx.provider(self.row).price
+        rates = rates_of(self.row.provider, self.row.model_id, result.model, override=override)
+        usd = cost(result.usage, rates)
+        if usd is None or rates is None:
+            self.tally.unpriced += 1
+            return None
+        self.tally.cost_usd += usd
+        self.tally.cost_assumed |= rates.assumed
+        return usd
+
+    def again(self) -> Iterator[ShardPlan]:
+        """Shards for what is asked again, compiled when the store asks for them: after the last row."""
+        if not self.repeat:
+            return
+        ctx, row = self.ctx, self.row
+        attempt = row.attempt + 1
+        numbers = chain((row.number,), count(ctx.store.next_number(row.run_no, row.entry)))
+        yield from compile_shards(
+            ctx.grid,
+            ctx.provider(row),
+            row.entry,
+            sorted(self.repeat),
+            ctx.id_prefix,
+            attempt,
+            lambda number: ctx.request_file(row.entry, number, attempt),
+            numbers,
+        )
+
+    def report(self) -> None:
+        """Say what the store now knows."""
+        done = self.tally
+        parts = [
+            f"{count} {name}"
+            for name, count in (
+                ("succeeded", done.succeeded),
+                ("failed", done.failed),
+                ("expired", done.expired),
+                ("cancelled", done.cancelled),
+                ("to be sent again", done.resent),
+            )
+            if count
+        ]
+        self.ctx.note("ended", ", ".join(parts), self.row)
+        if self.foreign:
+            self.ctx.note("warning", f"{self.foreign} result lines with a foreign custom_id were ignored", self.row)
+        if self.doubled:
+            self.ctx.note("warning", f"{self.doubled} result lines came a second time and were ignored", self.row)
+        if self.hold:
+            self.ctx.hold(*self.hold)
+
+
+class _Slots:
+    """Positions of a shard to 0, 1, 2, ... and back, without a table of them all."""
+
+    def __init__(self, row: ShardRow) -> None:
+        self._ranges = list(Positions(row.positions).ranges())
+        self._firsts = [numbers.start for numbers in self._ranges]
+        self._offsets = [0]
+        for numbers in self._ranges:
+            self._offsets.append(self._offsets[-1] + len(numbers))
+
+    def slot(self, position: int) -> int | None:
+        at = bisect_right(self._firsts, position) - 1
+        if at < 0 or position not in self._ranges[at]:
+            return None
+        return self._offsets[at] + position - self._firsts[at]
+
+    def position(self, slot: int) -> int:
+        at = bisect_right(self._offsets, slot) - 1
+        return self._firsts[at] + slot - self._offsets[at]

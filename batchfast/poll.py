@@ -1,0 +1,43 @@
+"""Batches to fresh snapshots in the store. A poll that fails changes nothing but the count of failures."""
+
+from __future__ import annotations
+
+from batchfast.context import Context
+from batchfast.errors import ProviderError
+from batchfast.records import BatchSnapshot
+from batchfast.store import BatchRow, ShardRow
+
+# Polls that failed in a row before it is said aloud, and again each time that many more have (count).
+_LOUD_AFTER = 5
+
+
+def refresh(ctx: Context, row: ShardRow, batch: BatchRow) -> BatchSnapshot | ProviderError:
+    """Ask the provider where a batch stands; its error where it did not say."""
+    try:
+        snapshot = ctx.provider(row).poll(batch.remote_id)
+    except ProviderError as exc:
+        ctx.store.record_failed_poll(batch.id, str(exc), ctx.now())
+        if (batch.failures + 1) % _LOUD_AFTER == 0:
+            ctx.note(
+                "warning", f"{batch.remote_id} could not be polled {batch.failures + 1} times in a row: {exc}", row
+            )
+        if exc.kind == "bad_key":
+            ctx.hold("bad key", str(exc))
+        return exc
+    ctx.store.record_poll(batch.id, snapshot, ctx.now())
+    if batch.remote_state != snapshot.remote_state:
+        kind = "remote" if snapshot.known_state else "warning"
+        known = "" if snapshot.known_state else ", a state batchfast does not know: taken as still running"
+        ctx.note(kind, f"{batch.remote_id} is {snapshot.remote_state}{known}", row)
+    return snapshot
+
+
+def cancel(ctx: Context, row: ShardRow, batch: BatchRow) -> None:
+    """Ask the provider to end a batch, once."""
+    try:
+        ctx.provider(row).cancel(batch.remote_id)
+    except ProviderError as exc:
+        ctx.note("warning", f"{batch.remote_id} could not be cancelled yet: {exc}", row)
+        return
+    ctx.store.record_cancel(batch.id)
+    ctx.note("cancel", f"asked for the end of {batch.remote_id}", row)

@@ -1,0 +1,179 @@
+"""
+Shards to batches. The only place that spends money.
+
+Before a create the shard stands in the store as *submitting*, with the newest batch the provider lists (the fence).
+Whatever happens then, the next pass can look above the fence for what became of it, and sends again only what is
+certainly not there.
+"""
+
+from __future__ import annotations
+
+from batchfast.clock import iso, seconds_of
+from batchfast.context import Context
+from batchfast.errors import ProviderError, StoreError
+from batchfast.jsonl import lines_of
+from batchfast.outcomes import Absent, end_shard
+from batchfast.records import Candidate, Positions, RequestError, split_custom_id
+from batchfast.store import ShardRow, ShardState
+
+# After a refusal for rate or quota that names no time of its own (seconds).
+_WAIT_AFTER_REFUSAL_S = 30.0
+
+
+def may_send(ctx: Context, row: ShardRow) -> bool:
+    """Whether nothing stands in the way of sending a waiting shard now."""
+    if ctx.held or ctx.store.cancel_requested(ctx.run.no):
+        return False
+    return row.not_before is None or row.not_before <= ctx.now()
+
+
+def send(ctx: Context, row: ShardRow) -> bool:
+    """
+    Send one waiting shard: intent, upload, create, outcome.
+
+    Does nothing where another process was first. A create whose answer did not come leaves the shard *submitting*,
+    for `recover`.
+
+    Returns:
+        False if the provider takes nothing just now, so that its other shards need not be tried.
+    """
+    provider = ctx.provider(row)
+    shard = ctx.shard(row)
+    if not shard.path.is_file() or shard.path.stat().st_size != row.size_bytes:
+        raise StoreError(
+            f"run {ctx.run.id}: {shard.path} is missing or was changed; nothing was sent. "
+            "Put it back, or start over with: batchfast submit SPEC --again"
+        )
+    try:
+        fence = provider.newest()
+    except ProviderError as exc:
+        _put_off(ctx, row, exc)
+        return False
+    if not ctx.store.move(row.id, "waiting", "submitting", fence=fence, intent_at=ctx.now(), absent_at=None, note=None):
+        return True
+    file_id = row.file_id
+    if file_id is None:
+        try:
+            file_id = provider.upload(shard)
+        except ProviderError as exc:
+            _back_to_waiting(ctx, row, exc)
+            return False
+        ctx.store.update_shard(row.id, "submitting", file_id=file_id)
+    try:
+        remote_id = provider.create(shard, file_id)
+    except ProviderError as exc:
+        _after_failed_create(ctx, row, exc)
+        return exc.kind == "refused"
+    _adopt(ctx, row, remote_id, "submitting", f"sent as {remote_id}")
+    return True
+
+
+def _after_failed_create(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
+    if exc.maybe_accepted:
+        ctx.store.update_shard(row.id, "submitting", note=str(exc))
+        ctx.note("warning", f"no clear answer to a create ({exc}); looking before sending again", row)
+    elif exc.kind in ("rate_limit", "bad_key", "no_credit"):
+        _back_to_waiting(ctx, row, exc)
+    elif row.file_id is not None:
+        # A file from an earlier try may have expired: upload it afresh once before giving up.
+        ctx.store.move(row.id, "submitting", "waiting", file_id=None, note=str(exc))
+    else:
+        error = RequestError(type=exc.kind, message=str(exc), status_code=exc.status_code)
+        end_shard(ctx, ctx.store.shard(row.id), (), Absent("failed", error), refused=True)
+
+
+def _back_to_waiting(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
+    """The provider certainly made no batch: the shard may be sent again."""
+    ctx.store.move(row.id, "submitting", "waiting")
+    _put_off(ctx, row, exc)
+
+
+def _put_off(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
+    if exc.kind in ("bad_key", "no_credit"):
+        ctx.hold(exc.kind.replace("_", " "), str(exc))
+        return
+    later = iso(ctx.clock.now() + (exc.retry_after_s or _WAIT_AFTER_REFUSAL_S))
+    ctx.store.update_shard(row.id, "waiting", not_before=later, note=str(exc))
+    ctx.note("waits", f"not sent yet: {exc}", row)
+
+
+def recover(ctx: Context, row: ShardRow) -> None:
+    """
+    Find out what became of a create whose outcome is unknown, and act on it.
+
+    Adopts a batch that is ours. Believes in its absence only after two listings, the second at least
+    `recheck_after_s` after the intent, because listings lag. Never sends by itself: a shard that is certainly not
+    there goes back to *waiting*.
+    """
+    provider = ctx.provider(row)
+    try:
+        candidates = provider.find(ctx.shard(row), row.fence)
+        ours, open_question = _judge(ctx, row, candidates)
+    except ProviderError as exc:
+        ctx.store.update_shard(row.id, row.state, note=f"cannot look for it: {exc}")
+        if exc.kind == "bad_key":
+            ctx.hold("bad key", str(exc))
+        return
+    if ours:
+        _adopt(ctx, row, ours[0], row.state, f"found as {ours[0]}")
+        if len(ours) > 1:
+            ctx.note("warning", f"the provider lists more than one batch of this shard: {', '.join(ours)}", row)
+    elif open_question:
+        if ctx.store.move(row.id, row.state, "uncertain", absent_at=None, note=open_question):
+            ctx.note("uncertain", open_question, row)
+    else:
+        _believe_absence(ctx, row, next((c.file_id for c in candidates if c.certain and c.file_id), row.file_id))
+
+
+def _judge(ctx: Context, row: ShardRow, candidates: list[Candidate]) -> tuple[list[str], str | None]:
+    """Batches that are certainly this shard's, and why the question is still open where it is."""
+    batches = [(c.remote_id, c.certain) for c in candidates if c.remote_id is not None]
+    certain = [remote_id for remote_id, sure in batches if sure]
+    if certain:
+        return certain, None
+    question = None
+    owned = ctx.store.owned_remote_ids(row.provider)
+    for remote_id, _ in batches:
+        if remote_id in owned:
+            continue
+        verdict = _prove(ctx, row, remote_id)
+        if verdict is True:
+            return [remote_id], None
+        if verdict is None:
+            question = f"batch {remote_id} may be this shard; only its results can tell, and it has none yet"
+    return [], question
+
+
+def _prove(ctx: Context, row: ShardRow, remote_id: str) -> bool | None:
+    """Whether a batch's results carry this shard's custom_ids; None while there are no results."""
+    provider = ctx.provider(row)
+    snapshot = provider.poll(remote_id)
+    for file in snapshot.files:
+        for line in lines_of(provider.download(file)):
+            found = split_custom_id(provider.decode(line).custom_id)
+            return found is not None and _belongs(ctx, row, *found)
+    return None
+
+
+def _belongs(ctx: Context, row: ShardRow, prefix: str, index: int, attempt: int) -> bool:
+    position, entry = divmod(index, len(ctx.providers))
+    mine = prefix == ctx.id_prefix and attempt == row.attempt and entry == row.entry
+    return mine and any(position in numbers for numbers in Positions(row.positions).ranges())
+
+
+def _believe_absence(ctx: Context, row: ShardRow, file_id: str | None) -> None:
+    now = ctx.clock.now()
+    intent = seconds_of(row.intent_at) if row.intent_at else now
+    old_enough = now - intent >= ctx.recheck_after_s
+    if row.absent_at is None or not old_enough:
+        # A clock set back must not make the wait endless: count from now on.
+        restart = {"intent_at": iso(now)} if now < intent else {}
+        ctx.store.update_shard(row.id, row.state, absent_at=row.absent_at or iso(now), **restart)
+        return
+    if ctx.store.move(row.id, row.state, "waiting", file_id=file_id, note=None):
+        ctx.note("waits", "the provider twice listed no batch of this shard: it is sent again", row)
+
+
+def _adopt(ctx: Context, row: ShardRow, remote_id: str, state: ShardState, message: str) -> None:
+    if ctx.store.accept(row.id, state, remote_id, ctx.now()):
+        ctx.note("running", message, row)

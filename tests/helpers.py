@@ -1,0 +1,64 @@
+"""Small makers that several tests share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from batchfast.fake import FakeServer
+from batchfast.home import Home
+from batchfast.llms import AnthropicProvider, GeminiProvider, OpenAIProvider, Provider
+from batchfast.schema.config import RawDatasetConfig
+from batchfast.session import Session
+from batchfast.spec import Conduct, Spec
+
+MODELS = {"openai": "gpt-4.1-mini", "anthropic": "claude-haiku-4-5", "gemini": "gemini-2.5-flash"}
+
+
+class FakeClock:
+    """Time that passes only when someone sleeps; the fake's time goes with it."""
+
+    def __init__(self, fake: FakeServer, start: float = 1_790_000_000.0) -> None:
+        self._fake = fake
+        self.time = start
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        self.time += seconds
+        if seconds > 0:
+            self._fake.advance(seconds=seconds)
+
+
+def provider(name: str = "openai", **settings: Any) -> Provider:
+    kind = {"openai": OpenAIProvider, "anthropic": AnthropicProvider, "gemini": GeminiProvider}[name]
+    return kind(settings.pop("model_id", MODELS[name]), **settings)
+
+
+def config(topics: int = 3, **fields: Any) -> RawDatasetConfig:
+    values: dict[str, Any] = {
+        "document_types": ["essay"],
+        "topics": [f"topic {number}" for number in range(topics)],
+        "num_samples_per_prompt": 2,
+        "output_file": "out.jsonl",
+    }
+    return RawDatasetConfig(**values | fields)
+
+
+def spec(*providers: Provider, topics: int = 3, conduct: Conduct | None = None, **fields: Any) -> Spec:
+    return Spec.of(config(topics, **fields), list(providers) or [provider()], conduct)
+
+
+def session(fake: FakeServer, folder: Path, clock: FakeClock | None = None) -> Session:
+    return Session(Home(folder / ".batchfast"), clock=clock or FakeClock(fake), fake_server=fake)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]

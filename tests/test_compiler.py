@@ -1,0 +1,77 @@
+"""Submission files keep their limits and their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchfast.compiler import Line, compile_shards, write_files
+from batchfast.errors import RequestTooLarge
+from batchfast.grid import Grid
+from batchfast.records import Limits, Positions
+from tests.helpers import provider, spec
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 60), max_size=40),
+    max_requests=st.integers(1, 7),
+    max_bytes=st.integers(61, 200),
+    envelope=st.integers(-1, 0),
+)
+def test_files_hold_every_line_once_within_the_limits(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], max_requests: int, max_bytes: int, envelope: int
+) -> None:
+    """Any lines: in order, none lost, no file over a limit, none that the next file's first line still fitted into."""
+    folder = tmp_path_factory.mktemp("files")
+    lines = [Line(number, str(number), b"x" * size) for number, size in enumerate(sizes)]
+    limits = Limits(max_requests, max_bytes, envelope)
+    files = list(write_files(lines, limits, lambda number: folder / f"{number}", count()))
+    contents = [(folder / f"{file.number}").read_bytes() for file in files]
+    assert b"".join(contents) == b"".join(line.data + b"\n" for line in lines)
+    assert [position for file in files for position in file.positions] == list(range(len(lines)))
+    for file, content in zip(files, contents, strict=True):
+        assert len(content) + envelope <= max_bytes
+        assert 1 <= len(file.positions) <= max_requests
+        assert (file.size_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    for file, content, after in zip(files, contents, contents[1:], strict=False):
+        full = len(file.positions) == max_requests
+        assert full or len(content) + after.index(b"\n") + 1 + envelope > max_bytes
+
+
+def test_request_over_the_limit_names_itself_and_both_sizes(tmp_path: Path) -> None:
+    """A single request over the limit is an error before anything is sent."""
+    lines = [Line(0, "small", b"x"), Line(1, "run-nonce-1-1", b"y" * 100)]
+    with pytest.raises(RequestTooLarge, match=r"run-nonce-1-1 .*101 bytes.*limit of 50") as caught:
+        list(write_files(lines, Limits(10, 50), lambda number: tmp_path / f"{number}", count()))
+    assert (caught.value.size_bytes, caught.value.max_bytes) == (101, 50)
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "gemini"])
+def test_compiling_twice_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
+    """Same grid, same run, same home: same files and hashes."""
+    model = provider(name, max_requests_per_batch=4)
+    grid = Grid(spec(model, topics=10).snapshot)
+
+    def compiled(folder: str) -> list[tuple[str, bytes]]:
+        shards = compile_shards(
+            grid, model, 0, range(10), "run-nonce", 1, lambda number: tmp_path / folder / f"{number}", count()
+        )
+        return [(shard.sha256, (tmp_path / folder / f"{shard.number}").read_bytes()) for shard in shards]
+
+    first = compiled("a")
+    assert first == compiled("b")
+    assert [data.count(b"\n") for _, data in first] == [4, 4, 2]
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_positions_text_reads_back(positions: set[int]) -> None:
+    """What the store keeps of a shard's requests is what went in."""
+    text = Positions.of(sorted(positions))
+    assert list(text) == sorted(positions)
+    assert len(text) == len(positions)
