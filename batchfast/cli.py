@@ -51,10 +51,12 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 def global_options(command: _Command) -> _Command:
     """Options that every command takes, and the group before it."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_keep, help="Say what happens; tracebacks."),
+        click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_keep,
+                     help="Say what happens; tracebacks."),
         click.option("--fake", is_flag=True, envvar="BATCHFAST_FAKE", expose_value=False, callback=_keep,
                      help="Send to the built-in fake: no key, no network, no cost."),
-        click.option("--json", is_flag=True, expose_value=False, callback=_keep, help="Machine-readable report on stdout."),
+        click.option("--json", is_flag=True, expose_value=False, callback=_keep,
+                     help="Machine-readable report on stdout."),
         click.option("--home", metavar="DIR", envvar="BATCHFAST_HOME", expose_value=False, callback=_keep,
                      help="Folder of the database [default: the nearest .batchfast]."),
     ):  # fmt: skip
@@ -466,10 +468,11 @@ def _say_what_came(session: Session, run: RunRow, status: dict[str, Any], writte
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and exit: 0 done, 1 error, 2 usage, 3 not ready yet, 130 interrupted."""
-    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    sys.exit(execute(list(sys.argv[1:] if arguments is None else arguments)))
 
 
-def _run(arguments: list[str]) -> int:
+def execute(arguments: list[str]) -> int:
+    """Run a command line; the exit code that goes with how it ended."""
     verbose = "-v" in arguments or "--verbose" in arguments
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s", stream=sys.stderr)
     try:

@@ -21,9 +21,10 @@ from batchfast.errors import BatchfastError, ConfigError
 from batchfast.grid import Grid
 from batchfast.home import Home, home_for
 from batchfast.llms import Provider
+from batchfast.runs import snapshot_of
 from batchfast.schema.config import RawDatasetConfig
 from batchfast.session import Session, not_ready
-from batchfast.spec import Conduct, Spec
+from batchfast.spec import Conduct, Spec, config_of
 from batchfast.status import run_status
 from batchfast.store import RunRow, Store
 
@@ -107,8 +108,6 @@ class RawDataset:
         place = home_of(home)
         with Store(place.database, create=False) as store:
             run = store.resolve(run_id)
-        from batchfast.runs import snapshot_of
-        from batchfast.spec import config_of  # the config is only needed to look at
 
         dataset = cls(
             config_of(snapshot_of(place, run), run.output_file), home=place.path, fake=fake or run.fake, clock=clock

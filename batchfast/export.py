@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from batchfast.context import Context
 from batchfast.errors import ConfigError
@@ -220,7 +220,7 @@ class Replies:
         self._shards: dict[int, ShardRow] = {row.id: row for row in ctx.store.shards(ctx.run.no)}
         self._open: dict[Path, BinaryIO] = {}
 
-    def __enter__(self) -> Replies:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -40,10 +41,9 @@ def run_lock(home: Home, run_id: str, clock: Clock) -> Iterator[None]:
         lock.release()
 
 
-def _describe(holder: os.PathLike[str]) -> str:
+def _describe(holder: Path) -> str:
     try:
-        with open(holder, encoding="utf-8") as file:
-            who = json.load(file)
+        who = json.loads(holder.read_bytes())
         return f"process {who['pid']} on {who['host']} since {who['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"  # it has the lock but has not said its name yet

@@ -29,7 +29,7 @@ def served(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         "fake = FakeServer(Path(sys.argv[1]), batch_seconds=0).start(); print(fake.url, flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own code
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process, process.stdout.readline().strip()
@@ -171,7 +171,7 @@ def test_temporary_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_import_loads_no_server() -> None:
     """batchfast.fake can be imported by anyone at no cost."""
     code = "import sys, batchfast.fake; print({'uvicorn', 'starlette', 'faker'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)  # noqa: S603 - our own code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "set()\n"
 
 

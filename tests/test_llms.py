@@ -29,17 +29,7 @@ AWKWARD = [
     "x" * 100_000,
     "",
 ]
-KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
-URLS = ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
-
 all_providers = pytest.mark.parametrize("make", PROVIDERS.values(), ids=PROVIDERS)
-
-
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in (*KEYS, *URLS):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 def request_for(prompt: str, num_samples: int = 2) -> Request:
@@ -375,10 +365,10 @@ def test_a_key_no_header_can_carry_is_a_bad_key(key: str) -> None:
 def test_a_copy_makes_its_own_client(make: type[Provider]) -> None:
     """A client is tied to the endpoint it was made for: the copy that `bound_to` returns must not inherit it."""
     provider = make("m", api_key="k", base_url="http://127.0.0.1:1")
-    client = provider._sdk()  # type: ignore[attr-defined]  # noqa: SLF001
-    assert provider._sdk() is client  # type: ignore[attr-defined]  # noqa: SLF001
+    client = provider._sdk()  # noqa: SLF001
+    assert provider._sdk() is client  # noqa: SLF001
     other = provider.bound_to("http://127.0.0.1:2")
-    assert other._sdk() is not client  # type: ignore[attr-defined]  # noqa: SLF001
+    assert other._sdk() is not client  # noqa: SLF001
     assert copy.deepcopy(provider).encode(request_for("p")) == provider.encode(request_for("p"))
 
 
@@ -387,5 +377,5 @@ def test_importing_the_providers_loads_no_sdk() -> None:
     heavy = ("openai", "anthropic", "google", "httpx2", "pydantic", "dotenv")
     code = f"import sys, batchfast.llms; print([name for name in {heavy} if name in sys.modules])"
     path = {**os.environ, "PYTHONPATH": str(Path(batchfast.__file__).parents[1])}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=path)  # noqa: S603
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=path)
     assert run.stdout.strip() == "[]", run.stderr

@@ -21,7 +21,7 @@ SNAPSHOTS = [openai_adapter.snapshot_of, anthropic_adapter.snapshot_of, gemini_a
 
 
 def decode(make: type[Provider], line: dict[str, Any]) -> Result:
-    return make("m").decode(json.dumps(line).encode())  # type: ignore[attr-defined, no-any-return]
+    return make("m").decode(json.dumps(line).encode())
 
 
 def short(result: Result) -> tuple[Any, ...]:
@@ -385,7 +385,7 @@ def test_gemini_usage_fills_in_the_zeros(usage: Any, expected: Usage | None) -> 
 def test_a_line_that_is_none_raises_value_error(make: type[Provider], line: bytes) -> None:
     """Not JSON, not an object, or without an id: the caller decides what a broken file means."""
     with pytest.raises(ValueError):
-        make("m").decode(line)  # type: ignore[attr-defined]
+        make("m").decode(line)
 
 
 @all_providers
@@ -415,7 +415,11 @@ def test_results_can_be_written_as_utf8(make: type[Provider]) -> None:
 @all_providers
 def test_keys_in_a_providers_message_are_scrubbed(make: type[Provider]) -> None:
     """Error messages are stored; a provider may quote the key it was given."""
-    about = {"message": "Incorrect API key provided: sk-abc***wxyz or AIzaSyA123456789", "code": 3, "type": "api_error"}
+    about = {
+        "message": "Incorrect key: sk-abc***wxyz, mine****5678 or AIzaSyA123456789.",
+        "code": 3,
+        "type": "api_error",
+    }
     lines: dict[type[Provider], dict[str, Any]] = {
         OpenAIProvider: http_error(401, **about),
         AnthropicProvider: errored(about),
@@ -423,7 +427,7 @@ def test_keys_in_a_providers_message_are_scrubbed(make: type[Provider]) -> None:
     }
     error = decode(make, lines[make]).error
     assert error is not None
-    assert error.message == "Incorrect API key provided: [key] or [key]"
+    assert error.message == "Incorrect key: [key], [key] or [key]."
 
 
 # Names the adapters look for, so that odd values land where they are read.

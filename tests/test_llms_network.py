@@ -38,7 +38,6 @@ def server(running: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fak
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
     monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v9")
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "bad-token")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield running
     assert running.unknown_routes == []
     assert running.errors == []
@@ -94,6 +93,8 @@ def test_a_batch_from_upload_to_results(name: str, model_id: str, server: FakeSe
     if file_id is not None:
         provider.delete(file_id)
         provider.delete(file_id)
+    if name == "gemini":  # whatever GOOGLE_GENAI_API_VERSION says
+        assert all("/v1beta/" in call.path for call in server.calls)
 
 
 @each_provider
@@ -196,6 +197,33 @@ def test_collect_by_is_when_results_go(server: FakeServer, tmp_path: Path) -> No
     assert days == {"openai": None, "anthropic": 29, "gemini": 2}
 
 
+def test_openai_results_go_when_the_first_of_their_files_does(server: FakeServer, tmp_path: Path) -> None:
+    """`collect_by` is the earliest expires_at of output and error file; a file that is gone has none to tell."""
+    server.plan(Fault("error", custom_id="n0nce-1-"))
+    provider = provider_at(server, "openai")
+    file_id = provider.upload(shard_of(provider, tmp_path)) or ""
+    remote_id = (
+        provider._sdk()  # noqa: SLF001
+        .batches.create(
+            input_file_id=file_id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            output_expires_after={"anchor": "created_at", "seconds": 7200},
+        )
+        .id
+    )
+    server.finish(remote_id)
+    snapshot = provider.poll(remote_id)
+    assert [file.kind for file in snapshot.files] == ["output", "error"]
+    assert snapshot.collect_by is not None
+    assert snapshot.ended_at is not None
+    left = datetime.fromisoformat(snapshot.collect_by) - datetime.fromisoformat(snapshot.ended_at)
+    assert 7000 < left.total_seconds() <= 7200
+    for file in snapshot.files:
+        provider.delete(file.ref)
+    assert provider.poll(remote_id).collect_by is None
+
+
 def test_anthropic_says_when_to_ask_again(server: FakeServer, tmp_path: Path) -> None:
     """A running batch is answered with Retry-After: 10, on a 200."""
     provider = provider_at(server, "anthropic")
@@ -247,6 +275,20 @@ def test_an_openai_batch_is_found_by_its_file(server: FakeServer, tmp_path: Path
     client = provider._sdk()  # noqa: SLF001
     batch = client.batches.create(input_file_id=file_id or "", endpoint="/v1/chat/completions", completion_window="24h")
     assert provider.find(shard, None) == [Candidate(batch.id, file_id, certain=True)]
+
+
+def test_an_openai_batch_below_the_fence_is_not_looked_at(server: FakeServer, tmp_path: Path) -> None:
+    """What was listed before the intent was written cannot be what came of it; the walk ends there."""
+    provider = provider_at(server, "openai")
+    shard = shard_of(provider, tmp_path)
+    file_id = provider.upload(shard)
+    provider.create(shard, file_id)
+    fence = provider.newest()
+    for _ in range(120):
+        provider.create(shard_of(provider, tmp_path, label="someone-else"), "file-none")
+    calls = len(server.calls)
+    assert provider.find(shard, fence) == [Candidate(None, file_id, certain=True)]
+    assert [call.route for call in server.calls[calls:]] == ["list_files", "list", "list"]
 
 
 def test_an_anthropic_batch_is_found_by_its_size(server: FakeServer, tmp_path: Path) -> None:
@@ -341,13 +383,8 @@ def test_a_bad_key_is_a_bad_key_and_never_shown(name: str, server: FakeServer, t
 
 
 @each_provider
-def test_without_a_key_nothing_is_sent(
-    name: str, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_key_nothing_is_sent(name: str, server: FakeServer) -> None:
     """The SDKs look in more places than batchfast says it does; they must not get to."""
-    monkeypatch.chdir(tmp_path)
-    for variable in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
-        monkeypatch.delenv(variable, raising=False)
     with pytest.raises(MissingKey):
         provider_at(server, name, api_key=None).newest()
     assert server.calls == []
@@ -477,8 +514,7 @@ class Odd:
 
 
 @pytest.fixture
-def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Odd]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+def odd() -> Iterator[Odd]:
     server = Odd()
     yield server
     server.close()
@@ -641,9 +677,10 @@ def test_gemini_says_how_long_to_wait_in_the_body(odd: Odd) -> None:
 @each_provider
 def test_a_message_that_quotes_the_key_is_scrubbed(name: str, odd: Odd) -> None:
     """Errors are logged and stored; a key is in neither."""
-    error = {"message": f"invalid key {KEY} or AIzaSyB-987654321", "type": "authentication_error", "code": "x"}
+    key = "canary-of-no-known-shape"
+    error = {"message": f"invalid key {key} or AIzaSyB-987654321", "type": "authentication_error", "code": "x"}
     odd.answers = {"GET": (401, {}, json.dumps({"error": error}).encode())}
     with pytest.raises(ProviderError) as caught:
-        odd_provider(name, odd).newest()
+        PROVIDERS[name]("m", key, base_url=odd.url).newest()
     assert "canary" not in str(caught.value)
     assert "AIza" not in str(caught.value)

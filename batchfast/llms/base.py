@@ -86,7 +86,7 @@ class Provider(BatchProvider, ABC):
         base_url: Another endpoint; default from the provider's variable, else the service itself.
         timeout: Longest wait for one network call (seconds).
         price: USD per million tokens: `{"input": ..., "output": ..., "cached": ...}`, as billed for batches.
-        extra: Merged into the request body last. A key that batchfast sets itself is refused.
+        extra: Merged into the request body last, nulls left out. A key that batchfast sets itself is refused.
         max_requests_per_batch: Fewer requests per submission file than the provider takes (count).
 
     Raises:

@@ -52,7 +52,10 @@ _PASSING = frozenset(
         "token_limit_exceeded",
     }
 )
-_KEY_SHAPES = re.compile(r"(?i:bearer\s+)\S+|\bsk-[\w*.-]{4,}|\bAIza[\w*-]{8,}|\bAQ\.[\w*-]{16,}|\bhf_\w{8,}")
+# Bearer tokens, the prefixes of the services' keys, and what a service left of a key it masked itself.
+_KEY_SHAPES = re.compile(
+    r"(?i:bearer\s+)\S+|\bsk-[\w*-]{4,}|\bAIza[\w*-]{8,}|\bAQ\.[\w*-]{16,}|\bhf_\w{8,}|[\w-]*\*{3,}[\w*-]*"
+)
 _MESSAGE_CHARS = 600
 _MAX_COUNT = 2**63 - 1  # what SQLite can hold
 
@@ -287,7 +290,7 @@ def provider_error(
     """
     strayed = next((one for one in causes(exc) if isinstance(one, LeavesEndpoint)), None)
     known = [word for word in words if word]
-    text = message or ": ".join(dict.fromkeys(str(one) or type(one).__name__ for one in causes(exc)))
+    text = message or ": ".join(dict.fromkeys(str(one).rstrip(".") or type(one).__name__ for one in causes(exc)))
     if strayed is not None:
         kind, text = "refused", str(strayed)
     parts = " ".join((*([f"HTTP {status_code}"] if status_code else ()), *known[:1]))

@@ -1,0 +1,125 @@
+"""The database: what it refuses to open, and that a change happens whole or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlite_utils
+
+from batchfast.clock import SystemClock
+from batchfast.errors import RunBusy, StoreError
+from batchfast.fake import FakeServer
+from batchfast.home import Home, find_home, home_for, refuse_network_filesystem, stem_of
+from batchfast.lock import run_lock
+from batchfast.store import RequestRow, Store, Tally
+from tests.helpers import session, spec
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    """A home made by a newer batchfast is not touched."""
+    path = tmp_path / "state.db"
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match=r"newer batchfast \(schema 99.*pip install -U"):
+        Store(path)
+
+
+def test_a_corrupt_database_is_one_clear_line(tmp_path: Path) -> None:
+    """Not a database: the message says so and what to do; the file is left as it was."""
+    path = tmp_path / "state.db"
+    path.write_bytes(b"this is no database, " * 100)
+    with pytest.raises(StoreError, match=r"cannot be read .*move it away"):
+        Store(path)
+    assert path.read_bytes().startswith(b"this is no")
+
+
+def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    """`status` in an empty folder creates nothing."""
+    with pytest.raises(StoreError, match="no batchfast database"):
+        Store(tmp_path / "state.db", create=False)
+    assert list(tmp_path.glob("state*")) == []
+
+
+def test_opening_twice_migrates_once_and_keeps_the_nonce(tmp_path: Path) -> None:
+    """The nonce is the home's for good; the tables are there for sqlite-utils."""
+    path = tmp_path / "state.db"
+    nonces = []
+    for _ in range(2):
+        with Store(path) as store:
+            nonces.append(store.nonce())
+            assert store.connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert nonces[0] == nonces[1]
+    assert len(nonces[0]) == 8
+    database = sqlite_utils.Database(path)
+    assert {"home", "runs", "shards", "batches", "requests", "events", "outputs"} <= set(database.table_names())
+    database.close()
+
+
+def test_outcomes_that_do_not_cover_a_shard_are_not_entered(fake: FakeServer, tmp_path: Path) -> None:
+    """The ledger adds up or nothing happens."""
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(), fake=True)
+        row = home.store.shards(run.no)[0]
+        one = RequestRow(run.no, 0, 1, row.id, 1, "succeeded", 1)
+        with pytest.raises(StoreError, match="1 outcomes for 3 requests"):
+            home.store.end_shard(row, "ended", [one], Tally(succeeded=1))
+        assert home.store.attempts(run.no, 0) == []
+        assert home.store.shards(run.no)[0] == row
+        assert home.store.ledger(run).adds_up()
+
+
+def test_a_home_is_private_and_invisible_to_git(tmp_path: Path) -> None:
+    """Mode 700, with a .gitignore of *; found from any folder below."""
+    home = Home(tmp_path / ".batchfast").make()
+    assert home.path.stat().st_mode & 0o777 == 0o700
+    assert (home.path / ".gitignore").read_text() == "*\n"
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert find_home(below) == home
+    assert home_for(below) == home
+
+
+def test_a_home_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    """A file stands in its way."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot write the home .*--home"):
+        Home(tmp_path / "file" / ".batchfast").make()
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("nfs4", True), ("cifs", True), ("ext4", False)])
+def test_network_filesystems_are_refused(tmp_path: Path, kind: str, refused: bool) -> None:
+    """The longest mount point decides; spaces in it are escaped."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    mounts = tmp_path / "mounts"
+    escaped = str(folder.resolve()).replace(" ", r"\040")
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {escaped} {kind} rw 0 0\n")
+    if refused:
+        with pytest.raises(StoreError, match=rf"network filesystem \({kind}\).*--home"):
+            refuse_network_filesystem(folder / "home", mounts)
+    else:
+        refuse_network_filesystem(folder / "home", mounts)
+
+
+@pytest.mark.parametrize("model", ["../../etc/passwd", "a/b:c", "..", "", "x" * 300, "models/gemini", "\u202eevil"])
+def test_no_model_name_leaves_the_folder(tmp_path: Path, model: str) -> None:
+    """A stem is one plain file name, whatever the model is called."""
+    stem = stem_of(0, "openai", model, 0, 1)
+    assert (tmp_path / stem).parent == tmp_path
+    assert stem.startswith("0-openai-")
+    assert stem.isascii()
+    assert len(stem) < 200
+
+
+def test_a_run_has_one_holder_at_a_time(tmp_path: Path) -> None:
+    """The second one is told who holds it; afterwards it is free again."""
+    home = Home(tmp_path / ".batchfast").make()
+    busy = pytest.raises(RunBusy, match=r"process \d+ on .* since \d{4}-")
+    with run_lock(home, "run", SystemClock()), busy, run_lock(home, "run", SystemClock()):
+        pass
+    with run_lock(home, "run", SystemClock()):
+        pass
