@@ -19,7 +19,7 @@ from batchfast.errors import BatchfastError, ConfigError, NotReady, RunBusy
 from batchfast.home import Home, home_for
 from batchfast.status import run_status
 from batchfast.store import OPEN, RunRow, Store
-from batchfast.views import ledger_line, one_line, plain, plan_view, run_view, runs_view, show_view, usd
+from batchfast.views import failures_line, ledger_line, one_line, plain, plan_view, run_view, runs_view, show_view, usd
 
 if TYPE_CHECKING:
     from batchfast.engine import Progress
@@ -305,7 +305,8 @@ def fake() -> None:
 
 @fake.command(epilog=_example("batchfast fake serve --port 8000 --batch-seconds 10"))
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--batch-seconds", type=click.FloatRange(min=0), default=1.0, show_default=True,
+@click.option("--batch-seconds", type=click.FloatRange(min=0), default=1.0, envvar="BATCHFAST_FAKE_SECONDS",
+              show_default=True,
               help="Time from a batch's create to its end.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Other seed, other answers.")
 @global_options
@@ -454,10 +455,7 @@ def _say_what_came(session: Session, run: RunRow, status: dict[str, Any], writte
     if str(written.path) != run.output_file:
         _say(f"({run.output_file} holds something else and was left alone)")
     if written.failures:
-        reasons = ", ".join(
-            f"{count:,} {outcome}" + (f" ({plain(kind)})" if kind and kind != outcome else "")
-            for outcome, kind, count in session.store.failure_reasons(run.no)
-        )
+        reasons = failures_line(session.store.failure_reasons(run.no))
         _say(f"{written.failed:,} requests gave no row: {reasons}; see {written.failures}")
     if not run.fake:
         _say(f"cost: {usd(status['cost']['usd'])}" + (" (assumed batch prices)" if status["cost"]["assumed"] else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -145,7 +146,7 @@ class Session:
         if self._fake_server is None:
             from batchfast.fake import FakeServer  # brings a web server, which real runs have no use for
 
-            self._fake_server = self._stack.enter_context(FakeServer(self.home.fake))
+            self._fake_server = self._stack.enter_context(FakeServer(self.home.fake, batch_seconds=_fake_seconds()))
         return self._fake_server
 
     def settle(
@@ -160,6 +161,23 @@ class Session:
             self.store.update_run(ctx.run.no, state=state, reason=None, settled_at=ctx.now())
             ctx.note(state, f"{state}: {written.rows} rows in {written.path}")
         return written
+
+
+def _fake_seconds() -> float:
+    """
+    How long the built-in fake takes for a batch: `BATCHFAST_FAKE_SECONDS`, default 1.
+
+    Raises:
+        ConfigError: It is not a number of seconds.
+    """
+    text = os.environ.get("BATCHFAST_FAKE_SECONDS") or "1"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise ConfigError(f"BATCHFAST_FAKE_SECONDS must be a number of seconds from 0 up, not {text!r}")
+    return seconds
 
 
 def need_keys(providers: Sequence[Provider]) -> None:

@@ -58,6 +58,15 @@ def ledger_line(ledger: dict[str, int]) -> str:
     return f"{ledger['total']:,} requests: " + (", ".join(parts) or "none")
 
 
+def failures_line(reasons: Iterable[tuple[str, str, int]]) -> str:
+    """`(outcome, error type, count)` in words: why requests failed, and how many expired or were cancelled."""
+    counts: dict[str, int] = {}
+    for outcome, kind, count in reasons:
+        label = f"failed ({plain(kind)})" if outcome == "failed" and kind else outcome
+        counts[label] = counts.get(label, 0) + count
+    return ", ".join(f"{count:,} {label}" for label, count in counts.items())
+
+
 def run_heading(status: dict[str, Any]) -> str:
     fake = "  FAKE" if status["fake"] else ""
     reason = f" ({plain(status['reason'])})" if status["reason"] else ""

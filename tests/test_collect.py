@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,34 @@ def test_raw_results_are_the_bytes_that_came(fake: FakeServer, plan: Plan, tmp_p
         lines = b"".join(path.read_bytes() for path in folder.iterdir()).strip().split(b"\n")
     assert len(lines) == 6
     assert [name.split(".")[-2] for name in files] == (["error", "output"] if name == "openai" else ["output"])
+
+
+def test_results_that_the_provider_has_removed_are_not_bought_again(fake: FakeServer, tmp_path: Path) -> None:
+    """Anthropic archives after 29 days: the requests fail as gone, loudly, and nothing is sent again by itself."""
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(provider("anthropic")), fake=True)
+        with home.work(run) as engine:
+            engine.send_all()
+        home.clock.sleep(30 * 86_400)
+        with home.work(run) as engine:
+            progress = engine.drive()
+            assert home.settle(engine.ctx, progress)
+        assert home.store.failure_reasons(run.no) == [("failed", "results_gone", 3)]
+    assert len(fake.batches("anthropic")) == 1
+
+
+def test_a_gemini_file_that_is_gone_is_not_bought_again(fake: FakeServer, tmp_path: Path) -> None:
+    """Gemini deletes results 48 h after the end."""
+    with session(fake, tmp_path, FakeClock(fake, time.time())) as home:
+        run, _ = home.enter(spec(provider("gemini")), fake=True)
+        with home.work(run) as engine:
+            engine.send_all()
+        home.clock.sleep(3 * 86_400)
+        with home.work(run) as engine:
+            progress = engine.drive()
+            assert home.settle(engine.ctx, progress)
+        assert home.store.failure_reasons(run.no) == [("failed", "results_gone", 3)]
+    assert len(fake.batches("gemini")) == 1
 
 
 def test_a_cancelled_run_keeps_what_finished(fake: FakeServer, tmp_path: Path) -> None:

@@ -555,8 +555,8 @@ ENDED = {
         ({"processing_status": "paused"}, None, 0),
         ({"cancel_initiated_at": "2026-08-19T14:30:30+00:00"}, "cancelled", 1),
         ({"request_counts": {"succeeded": 1, "expired": 1}}, "expired", 1),
-        ({"results_url": None}, "completed", 0),
-        ({"archived_at": "2026-09-17T14:30:00+00:00"}, "completed", 0),
+        ({"results_url": None}, None, 0),
+        ({"results_url": None, "archived_at": "2026-09-17T14:30:00+00:00"}, "failed", 0),
     ],
 )
 def test_anthropic_states(change: dict[str, Any], outcome: str | None, files: int) -> None:

@@ -375,7 +375,13 @@ def test_snapshot_bytes_are_canonical() -> None:
 def test_conduct_is_no_part_of_the_id() -> None:
     """Where it is sent, with which key, at which price and in which portions decides no answer."""
     other = OpenAIProvider(
-        "m", "key", api_key_env="K", base_url="https://x", timeout=3, price={"input": 1}, max_requests_per_batch=7
+        "m",
+        "key",
+        api_key_env="K",
+        base_url="https://x",
+        timeout=3,
+        price={"input": 1, "output": 2},
+        max_requests_per_batch=7,
     )
     assert id_of(config(), other) == id_of(config(output_file="other.jsonl"))
 
@@ -484,7 +490,7 @@ def test_providers_are_restored_with_their_conduct_and_without_a_key() -> None:
         api_key_env="K",
         base_url="https://x",
         timeout=3,
-        price={"input": 1.5},
+        price={"input": 1.5, "output": 2.5},
         max_requests_per_batch=7,
     )
     conduct = conduct_of(provider)
@@ -492,7 +498,7 @@ def test_providers_are_restored_with_their_conduct_and_without_a_key() -> None:
         "api_key_env": "K",
         "base_url": "https://x",
         "timeout": 3,
-        "price": {"input": 1.5},
+        "price": {"input": 1.5, "output": 2.5},
         "max_requests_per_batch": 7,
     }
     assert "sk-secret" not in json.dumps(conduct)

@@ -13,7 +13,18 @@ from batchfast.errors import ProviderError
 from batchfast.llms import wire
 from batchfast.llms.base import Provider
 from batchfast.llms.wire import as_count, as_list, as_object, as_text, as_word, joined
-from batchfast.records import BatchSnapshot, Candidate, Ending, Limits, RemoteFile, Request, Result, Shard, Usage
+from batchfast.records import (
+    BatchSnapshot,
+    Candidate,
+    Ending,
+    Limits,
+    RemoteFile,
+    Request,
+    RequestError,
+    Result,
+    Shard,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -51,6 +62,7 @@ _STATUS_OF_ERROR = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+_ARCHIVED = RequestError("results_gone", "Anthropic has removed the results of this batch, 29 days after its creation")
 _ENDINGS: dict[str, Ending] = {
     "end_turn": "complete",
     "stop_sequence": "complete",
@@ -281,11 +293,12 @@ class AnthropicProvider(Provider):
 
 def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
     """
-    A Message Batch object. Its one result file is named by the batch's id; an archived batch has none any more.
+    A Message Batch object. Its one result file is named by the batch's id.
 
     The service has no word for how a batch ended. Every request has a line in the results, so this decides only about
     a line that got lost: cancelled where somebody cancelled (then nothing is sent again by itself), expired where the
-    counts say so, else completed.
+    counts say so, else completed. An archived batch has lost all its lines: they were paid for, so that counts as a
+    failure which is not sent again by itself. An ended batch without results that is not archived is not done yet.
 
     Source:
         Anthropic reference, the Message Batch object, and recorded batches of 2024-10 to 2026-08; read 2026-11.
@@ -294,18 +307,22 @@ def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
     counts = wire.counts_of(batch.get("request_counts"))
     remote_id = as_text(batch.get("id")) or ""
     created_at = wire.utc(batch.get("created_at"))
-    outcome: Literal["completed", "expired", "cancelled"] | None = None
-    if state == "ended":
+    outcome: Literal["completed", "failed", "expired", "cancelled"] | None = None
+    archived = bool(batch.get("archived_at"))
+    there = state == "ended" and bool(batch.get("results_url")) and not archived
+    if there:
         outcome = "expired" if counts.get("expired") else "completed"
         if batch.get("cancel_initiated_at"):
             outcome = "cancelled"
-    there = outcome is not None and bool(batch.get("results_url")) and not batch.get("archived_at")
+    elif state == "ended" and archived:
+        outcome = "failed"
     return BatchSnapshot(
         remote_id=remote_id,
         outcome=outcome,
         remote_state=state,
         known_state=state in ("in_progress", "canceling", "ended"),
         counts=counts,
+        errors=(_ARCHIVED,) if outcome == "failed" else (),
         files=(RemoteFile("output", remote_id),) if there else (),
         created_at=created_at,
         ended_at=wire.utc(batch.get("ended_at")),

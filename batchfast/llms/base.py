@@ -7,8 +7,8 @@ An adapter never sees the store, and no SDK type crosses the seam.
 from __future__ import annotations
 
 import copy
-import math
 import os
+import sys
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _DEFAULT_TIMEOUT_S = 600.0
+_SAMPLING = ("temperature", "top_p", "frequency_penalty")
 
 
 class BatchProvider(Protocol):
@@ -135,11 +136,14 @@ class Provider(BatchProvider, ABC):
         self.price = dict(price) if price is not None else None
         if extra is not None and not isinstance(extra, Mapping):
             raise ConfigError(f"{self.name} {model_id}: extra must be a table of request fields, not {extra!r}")
-        self.extra = copy.deepcopy(dict(extra)) if extra else {}
+        self.extra: dict[str, Any] = _sorted(extra or {})
         self.max_requests_per_batch = max_requests_per_batch
         self.dotenv_files: tuple[Path, ...] = (Path(".env"),)
         self._bodies: dict[int, dict[str, Any]] = {}
         self._check()
+        for parameter in _SAMPLING:  # 1 and 1.0 are one setting, and must be the same bytes
+            value = getattr(self, parameter)
+            setattr(self, parameter, None if value is None else float(value))
         # A conflict in `extra`, or a value that is not JSON, shows in any request.
         self.encode(Request(custom_id="trial", prompt="", num_samples=1))
 
@@ -154,7 +158,7 @@ class Provider(BatchProvider, ABC):
         for parameter in self.missing_parameters:
             if getattr(self, parameter) is not None:
                 raise ConfigError(f"{self.name} has no parameter {parameter}: remove it for {self.model_id}")
-        for parameter in ("temperature", "top_p", "frequency_penalty", "timeout"):
+        for parameter in (*_SAMPLING, "timeout"):
             value = getattr(self, parameter)
             if value is not None and not _is_number(value):
                 raise ConfigError(f"{self.name} {self.model_id}: {parameter} must be a number, not {value!r}")
@@ -176,6 +180,8 @@ class Provider(BatchProvider, ABC):
                     f"{self.name} {self.model_id}: price takes input, output and cached in USD per million tokens, "
                     f"not {key} = {value!r}"
                 )
+        if self.price is not None and not {"input", "output"} <= self.price.keys():
+            raise ConfigError(f"{self.name} {self.model_id}: price needs both input and output")
 
     @property
     def limits(self) -> Limits:
@@ -346,7 +352,16 @@ class Provider(BatchProvider, ABC):
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _sorted(value: Any) -> Any:
+    """Objects within in the order of their keys, so that equal settings make equal bytes in every process."""
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [_sorted(one) for one in value]
+    return value
 
 
 def _read_dotenv(path: Path) -> Mapping[str, str | None]:
