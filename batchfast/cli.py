@@ -128,7 +128,10 @@ def plan(spec: Path) -> None:
               help="Folder for the submission files.")  # fmt: skip
 @global_options
 def compile_(spec: Path, folder: Path) -> None:
-    """Write the submission files, exactly the lines that `submit` would send. No key, no network, no run."""
+    """Write the submission files, to upload by hand.
+
+    Exactly the lines that `submit` would send. No key, no network, no run.
+    """
     from batchfast.runs import compile_files
 
     loaded = _load(spec)
@@ -202,7 +205,11 @@ def watch(run: str | None, output: Path | None, force: bool) -> int:
 @force_option
 @global_options
 def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, force: bool) -> int:
-    """One pass over everything that can move; writes the dataset once all is settled."""
+    """One pass over everything that can move.
+
+    Sends what waits, polls, downloads what ended, sends again what may yet succeed, and writes the dataset once all is
+    settled. Exit code 3 says that something still runs.
+    """
     from batchfast.export import write_partial
 
     with _session(_home()) as session:
@@ -275,7 +282,10 @@ def show(words: tuple[str, ...]) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @global_options
 def parse(provider: str, files: Sequence[Path]) -> int:
-    """Any raw result file of a provider to one normalised line per request. No store, no network."""
+    """Normalise raw result files of a provider.
+
+    One line per request: what the provider says of it. No store, no network.
+    """
     from batchfast.jsonl import located_lines
     from batchfast.llms import PROVIDERS
 

@@ -78,10 +78,11 @@ def run_view(status: dict[str, Any]) -> str:
     cost = status["cost"]
     assumed = " (assumed batch prices)" if cost["assumed"] else ""
     unpriced = f", {cost['unpriced']:,} answers without a known price" if cost["unpriced"] else ""
+    spent = usd(cost["usd"]) if cost["usd"] is not None or cost["unpriced"] else "nothing answered yet"
     lines = [
         run_heading(status),
         f"{ledger_line(status['requests'])}; {status['rows']:,} rows",
-        f"{'would have cost' if status['fake'] else 'spent'}: {usd(cost['usd'])}{assumed}{unpriced}",
+        f"{'would have cost' if status['fake'] else 'spent'}: {spent}{assumed}{unpriced}",
     ]
     if status["collect_by"]:
         lines.append(f"collect by: {status['collect_by']}")

@@ -63,7 +63,9 @@ class Store:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
         if not create and not path.is_file():
-            raise StoreError(f"no batchfast database at {path}; start a run with: batchfast run SPEC --fake")
+            raise StoreError(
+                f"no home at {path.parent}: name it with --home DIR, or start a run with: batchfast run SPEC --fake"
+            )
         try:
             self.connection = sqlite3.connect(path, isolation_level=None, timeout=30)
             self.connection.row_factory = sqlite3.Row
