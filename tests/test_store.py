@@ -39,7 +39,7 @@ def test_a_corrupt_database_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
     """`status` in an empty folder creates nothing."""
-    with pytest.raises(StoreError, match="no home at .*--home"):
+    with pytest.raises(StoreError, match=r"no home at .*--home"):
         Store(tmp_path / "state.db", create=False)
     assert list(tmp_path.glob("state*")) == []
 
