@@ -243,3 +243,32 @@ def test_the_recheck_can_be_set(fake: FakeServer, plan: Plan, tmp_path: Path) ->
             assert isinstance(engine, Engine)
             assert engine.drive().settled
     assert sum(clock.slept) < 10
+
+
+def test_a_batch_that_may_be_ours_is_watched_until_its_results_tell(
+    fake: FakeServer, plan: Plan, tmp_path: Path
+) -> None:
+    """Anthropic's batches carry no name: while one of our size runs, the shard is uncertain and is not sent again."""
+    plan(Fault("stick", nth=1), Fault("status", provider="anthropic", route="create", nth=2))
+    with session(fake, tmp_path / "other") as other:
+        run, _ = other.enter(spec(provider("anthropic")), fake=True)
+        with other.work(run) as engine:
+            engine.send_all()
+    clock = FakeClock(fake)
+    with session(fake, tmp_path, clock) as home:
+        run, _ = home.enter(spec(provider("anthropic")), fake=True)
+        with home.work(run) as engine:
+            engine.one_pass()
+            row = home.store.shards(run.no)[0]
+            home.store.update_shard(row.id, "submitting", fence=None)  # as if the account had been empty
+            for _ in range(3):
+                clock.advance(60)
+                progress = engine.one_pass(everything=True)
+            row = home.store.shards(run.no)[0]
+            assert row.state == "uncertain"
+            assert "may be this shard" in (row.note or "")
+            assert (progress.ledger.in_flight, progress.moves) == (3, True)
+            assert len(fake.batches("anthropic")) == 1
+            fake.advance(hours=25)  # the other one expires, and its results name another home
+            assert engine.drive().settled
+    assert len(fake.batches("anthropic")) == 2
