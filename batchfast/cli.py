@@ -474,6 +474,13 @@ def _say_what_came(session: Session, run: RunRow, status: dict[str, Any], writte
 # -- the way in
 
 
+class _ToStderr(logging.Handler):
+    """What the library logs, on whatever stderr is at that moment: the live view puts its own in place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(plain(record.getMessage()))
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and exit: 0 done, 1 error, 2 usage, 3 not ready yet, 130 interrupted."""
     sys.exit(execute(list(sys.argv[1:] if arguments is None else arguments)))
@@ -482,7 +489,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def execute(arguments: list[str]) -> int:
     """Run a command line; the exit code that goes with how it ended."""
     verbose = "-v" in arguments or "--verbose" in arguments
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStderr()])
+    logging.getLogger("batchfast").setLevel(logging.INFO if verbose else logging.WARNING)
     try:
         return cli.main(arguments, prog_name="batchfast", standalone_mode=False) or DONE
     except click.ClickException as exc:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchfast.clock import seconds_of
+from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.jsonl import located_lines, replacing
@@ -18,6 +18,10 @@ from batchfast.store import ShardRow
 # How long after its end a batch's file may still be unreadable before it counts as gone, where the provider
 # names no time until which it can be collected (seconds).
 _GRACE_S = 86_400.0
+
+# How long a shard waits that the provider's queue had no room for: at first, and at most (seconds).
+_QUEUE_WAIT_S = 60.0
+_LONGEST_QUEUE_WAIT_S = 1_800.0
 
 
 class _Incomplete(Exception):
@@ -31,6 +35,8 @@ def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
     Returns:
         True if the shard has ended; False if it could not be collected yet, which changes nothing.
     """
+    if _refused_for_now(ctx, row, snapshot):
+        return False
     try:
         _fetch(ctx, row, snapshot)
         try:
@@ -41,6 +47,21 @@ def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
             return end_shard(ctx, row, _lines(ctx, row, snapshot, tolerant=True), absent_of(snapshot))
     except ProviderError as exc:
         return _cannot_collect(ctx, row, snapshot, exc)
+
+
+def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
+    """
+    A batch that failed as a whole for a passing reason, a full queue: nothing ran and nothing was billed. Its shard
+    waits, longer each time, and is sent again as the same attempt.
+    """
+    passing = bool(snapshot.errors) and all(error.retryable for error in snapshot.errors)
+    if snapshot.outcome != "failed" or not passing or snapshot.files or ctx.store.cancel_requested(ctx.run.no):
+        return False
+    wait_s = min(_QUEUE_WAIT_S * 2 ** (ctx.store.times_accepted(row.id) - 1), _LONGEST_QUEUE_WAIT_S)
+    message = snapshot.errors[0].message
+    if ctx.store.move(row.id, "running", "waiting", not_before=iso(ctx.clock.now() + wait_s), note=message):
+        ctx.note("waits", f"refused for now, next try in {wait_s:.0f} s: {message}", row)
+    return True
 
 
 def _fetch(ctx: Context, row: ShardRow, snapshot: BatchSnapshot, *, again: bool = False) -> None:

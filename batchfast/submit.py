@@ -127,15 +127,13 @@ def recover(ctx: Context, row: ShardRow) -> None:
 
 def _judge(ctx: Context, row: ShardRow, candidates: list[Candidate]) -> tuple[list[str], str | None]:
     """Batches that are certainly this shard's, and why the question is still open where it is."""
-    batches = [(c.remote_id, c.certain) for c in candidates if c.remote_id is not None]
+    owned = ctx.store.owned_remote_ids(row.provider)
+    batches = [(c.remote_id, c.certain) for c in candidates if c.remote_id is not None and c.remote_id not in owned]
     certain = [remote_id for remote_id, sure in batches if sure]
     if certain:
         return certain, None
     question = None
-    owned = ctx.store.owned_remote_ids(row.provider)
     for remote_id, _ in batches:
-        if remote_id in owned:
-            continue
         verdict = _prove(ctx, row, remote_id)
         if verdict is True:
             return [remote_id], None

@@ -138,6 +138,21 @@ def test_what_expired_for_good_stays_expired(fake: FakeServer, plan: Plan, tmp_p
     assert outputs(run)[1][0]["outcome"] == "expired"
 
 
+def test_a_full_queue_is_waited_for_and_uses_up_no_attempt(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
+    """`token_limit_exceeded` five times over: nothing ran, so the shard waits, ever longer, and then goes."""
+    full = [
+        Fault("fail", nth=number, code="token_limit_exceeded", message="Enqueued token limit") for number in range(1, 6)
+    ]
+    plan(*full)
+    clock = FakeClock(fake)
+    with session(fake, tmp_path, clock) as home:
+        run, ledger = finish(home, "openai")
+        assert [(row.attempt, row.succeeded) for row in home.store.shards(run.no)] == [(1, 6)]
+        assert home.store.times_accepted(home.store.shards(run.no)[0].id) == 6
+    assert ledger.succeeded == 6
+    assert 60 * (1 + 2 + 4 + 8 + 16) <= sum(clock.slept) < 4_000
+
+
 def test_a_failed_batch_gives_its_error_to_every_request(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
     """OpenAI refuses the file as a whole: all requests take the batch's error, none is lost."""
     plan(Fault("fail", provider="openai", code="invalid_json_line", message="line 1 is not JSON"))

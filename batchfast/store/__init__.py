@@ -264,11 +264,16 @@ class Store:
     # -- batches
 
     def batches(self, run_no: int) -> dict[int, BatchRow]:
-        """A run's batches by shard id."""
+        """The newest batch of each shard of a run, by shard id."""
         rows = self.connection.execute(
-            "SELECT b.* FROM batches b JOIN shards s ON s.id = b.shard_id WHERE s.run_no = ?", (run_no,)
+            "SELECT b.* FROM batches b JOIN shards s ON s.id = b.shard_id WHERE s.run_no = ? ORDER BY b.id", (run_no,)
         )
         return {row["shard_id"]: _batch(row) for row in rows}
+
+    def times_accepted(self, shard_id: int) -> int:
+        """How many batches a provider has made of a shard; all but the newest were refused as a whole, unpaid."""
+        row = self.connection.execute("SELECT count(*) FROM batches WHERE shard_id = ?", (shard_id,)).fetchone()
+        return int(row[0])
 
     def owned_remote_ids(self, provider: str) -> set[str]:
         """Batches at a provider that some shard of this home has already."""

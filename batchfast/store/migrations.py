@@ -102,7 +102,7 @@ def m001_first_tables(db: Database) -> None:
         foreign_keys=[("shard_id", "shards", "id")],
         defaults={"counts": "{}", "failures": 0, "cancel_sent": 0},
     )
-    db.table("batches").create_index(["shard_id"], unique=True)
+    db.table("batches").create_index(["shard_id"])
     # Without rowid and in grid order: collecting walks it once, and a row costs its own bytes and no index's.
     db.execute(
         "CREATE TABLE requests (run_no INTEGER, idx INTEGER, attempt INTEGER, shard_id INTEGER, final INTEGER, "
