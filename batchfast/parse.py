@@ -26,10 +26,8 @@ _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\]]', re.DOTALL
 _NEXT_TEXT = re.compile(r'\s*,\s*(?="|\Z)')
 _AFTER_TEXT = re.compile(r"\s*(?:[,\]}]|\Z)")
 _ESCAPE_OR_STRAY = re.compile(r'\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|["\\]')
+_CLOSED = re.compile(r"[\]}][\s`]*\Z|\]\s*\}")
 _CLOSING_QUOTE = {'"': '"', "'": "'", "“": "”"}
-
-# Models write newlines into strings as they are; nothing else is forgiven here.
-_DECODER = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,18 @@ class _Unreadable(Exception):
     def __init__(self, type_: str, message: str) -> None:
         super().__init__(message)
         self.type = type_
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):  # a key twice: no telling which value to take
+        raise _unparsable()
+    return made
+
+
+_STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+# Models write newlines into strings as they are; nothing else is forgiven here.
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, strict=False)
 
 
 def parse_reply(result: Result, num_samples: int) -> Reply:
@@ -88,7 +98,7 @@ def _read(result: Result) -> list[str]:
     if text is None or not text.strip():
         raise _Unreadable("empty", f"the reply has no text{reason}")
     try:
-        value = json.loads(text)
+        value = _STRICT_DECODER.decode(text)
     except (ValueError, RecursionError):
         return _search(text)
     return _validated(value)
@@ -120,6 +130,9 @@ def _search(text: str) -> list[str]:
 def _mended(text: str, start: re.Match[str]) -> list[str]:
     end = _end_of_object(text, start.start())
     if end is None:
+        # What closes its brackets was not cut: a stray quote hides them, and would pass for the end of a text.
+        if _CLOSED.search(text, start.end()):
+            raise _unparsable()
         return _texts_before_the_cut(text, "the reply ends before its JSON does", by_provider=False)
     source, rest = text[start.start() : end], text[end:]
     # Brackets and quotes after the end: a stray quote has misled us about where the end is.
@@ -144,7 +157,12 @@ def _bare(text: str) -> str:
 
 
 def _texts_shown(items: str) -> list[str]:
-    """The texts of a malformed list as a person reads it: cut at each `", "`. `items` begins behind its bracket."""
+    """
+    The texts of a malformed list as a person reads it: cut at each `", "`. `items` begins behind its bracket.
+
+    Raises:
+        _Unreadable: Two quotes have something between them that is neither a comma nor words, like `"; "`.
+    """
     opening = items[:1]
     closing = _CLOSING_QUOTE.get(opening)
     body = items.rstrip(" \t\r\n,]}`")
@@ -152,10 +170,14 @@ def _texts_shown(items: str) -> list[str]:
         return []
     pieces: list[str] = []
     begin = 1
-    for match in re.finditer(rf"\\.|{closing}\s*,\s*{opening}", body, re.DOTALL):
-        if not match[0].startswith("\\"):
-            pieces.append(body[begin : match.start()])
-            begin = match.end()
+    between = re.compile(rf"\\.|{closing}([^\w\\{closing}]*){opening}", re.DOTALL)
+    for match in between.finditer(body, begin, len(body) - 1):
+        if match[0].startswith("\\"):
+            continue
+        if match[1].strip() != ",":
+            raise _unparsable()
+        pieces.append(body[begin : match.start()])
+        begin = match.end()
     pieces.append(body[begin:-1])
     return [_unescaped(piece) for piece in pieces]
 

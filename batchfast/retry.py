@@ -52,6 +52,11 @@ _TRANSIENT = {
     "internal", "unavailable", "deadline_exceeded", "resource_exhausted",
 }  # fmt: skip
 
+# Errors batchfast makes itself: their message quotes the reply, and what a model wrote must not hold a run.
+_OURS = {
+    "refused", "blocked", "truncated", "unparsable", "empty", "missing", "expired", "cancelled", "results_gone",
+}  # fmt: skip
+
 # Where the type alone says no more than "invalid request" (Gemini: bad key; Anthropic: no credit, own limit).
 _BAD_KEY_MESSAGE = re.compile(
     r"api key (not valid|not found|expired)|incorrect api key|invalid x-api-key", re.IGNORECASE
@@ -84,13 +89,14 @@ def decide(
 
 def _hold(error: RequestError) -> Verdict | None:
     kind = error.type.lower()
-    if kind in _NO_CREDIT or error.status_code == 402 or _NO_CREDIT_MESSAGE.search(error.message):
+    message = "" if error.type in _OURS else error.message
+    if kind in _NO_CREDIT or error.status_code == 402 or _NO_CREDIT_MESSAGE.search(message):
         return HOLD_NO_CREDIT
-    if kind in _BAD_KEY or error.status_code == 401 or _BAD_KEY_MESSAGE.search(error.message):
+    if kind in _BAD_KEY or error.status_code == 401 or _BAD_KEY_MESSAGE.search(message):
         return HOLD_BAD_KEY
     refused_to_all = kind in _NO_PERMISSION or error.status_code == 403
     # A key without one model is no bad key: the run's other models go on.
-    if refused_to_all and kind not in _PERMANENT and "model" not in error.message.lower():
+    if refused_to_all and kind not in _PERMANENT and "model" not in message.lower():
         return HOLD_BAD_KEY
     return None
 

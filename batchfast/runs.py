@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from batchfast.clock import Clock, iso
@@ -35,14 +35,16 @@ def existing_run(store: Store, spec: Spec, *, fake: bool) -> RunRow | None:
     return next((run for run in store.runs() if run.snapshot_id == sid and run.fake == fake), None)
 
 
-def free_name(store: Store, spec: Spec, *, fake: bool) -> str:
-    """The id that a new run of the spec gets: with `-2`, `-3` after it where it was submitted before."""
+def free_name(home: Home, store: Store, spec: Spec, *, fake: bool) -> str:
+    """
+    The id that a new run of the spec gets: with `-2`, `-3` after it where it was submitted before.
+
+    A folder that holds results is taken too, also where the database knows no such run any more.
+    """
     taken = {run.id for run in store.runs()}
     name = run_name(spec, fake=fake)
-    number = 1
-    while (candidate := name if number == 1 else f"{name}-{number}") in taken:
-        number += 1
-    return candidate
+    names = chain((name,), (f"{name}-{number}" for number in count(2)))
+    return next(one for one in names if one not in taken and not (home.run(one) / "results").exists())
 
 
 def check_endpoints(run: RunRow, providers: Sequence[Provider]) -> None:

@@ -67,9 +67,11 @@ class Session:
             runs.check_output(self.home, self.store, spec, output, fake=fake)
         runs.check_writable(output)
         endpoints = [runs.FAKE if fake else provider.endpoint() for provider in spec.providers]
-        run_id = runs.free_name(self.store, spec, fake=fake)
+        run_id = runs.free_name(self.home, self.store, spec, fake=fake)
         with run_lock(self.home, run_id, self.clock):
-            return runs.create_run(self.home, self.store, spec, run_id, endpoints, output, self.clock), True
+            if runs.free_name(self.home, self.store, spec, fake=fake) == run_id:
+                return runs.create_run(self.home, self.store, spec, run_id, endpoints, output, self.clock), True
+        return self.enter(spec, fake=fake, again=again)  # another process has just entered a run of that name
 
     def _follow(self, run: RunRow, spec: Spec) -> RunRow:
         """A run that continues takes its settings of conduct from the spec as it is now."""

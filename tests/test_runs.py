@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import batchfast.session
 from batchfast.errors import ConfigError, MissingKey, RequestTooLarge, StoreError
 from batchfast.fake import FakeServer
 from batchfast.llms import OpenAIProvider
@@ -77,6 +79,39 @@ def test_an_output_folder_that_cannot_be_written_is_found_before_sending(fake: F
         with pytest.raises(ConfigError, match="cannot write"):
             home.enter(spec(output_file="file/out.jsonl"), fake=True)
         assert home.store.runs() == []
+
+
+def test_raw_results_survive_the_loss_of_the_database(fake: FakeServer, tmp_path: Path) -> None:
+    """state.db was moved away: the same spec takes another id rather than the old run's folder."""
+    with session(fake, tmp_path) as home:
+        first, _ = home.enter(spec(), fake=True)
+        with home.work(first) as engine:
+            home.settle(engine.ctx, engine.drive())
+        results = {path: path.read_bytes() for path in (home.home.run(first.id) / "results").iterdir()}
+    for path in tmp_path.glob(".batchfast/state.db*"):
+        path.unlink()
+    with session(fake, tmp_path) as home:
+        second, _ = home.enter(spec(), fake=True)
+    assert second.id == f"{first.id}-2"
+    assert {path: path.read_bytes() for path in results} == results
+
+
+def test_two_processes_that_enter_one_spec_make_one_run(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one was quicker, between the look and the lock: its run is taken, and its files are left alone."""
+    with session(fake, tmp_path) as home, session(fake, tmp_path) as other:
+        lock = batchfast.session.run_lock
+
+        def slow_lock(*arguments: Any) -> Any:
+            monkeypatch.setattr(batchfast.session, "run_lock", lock)
+            other.enter(spec(), fake=True)
+            return lock(*arguments)
+
+        monkeypatch.setattr(batchfast.session, "run_lock", slow_lock)
+        run, new = home.enter(spec(), fake=True)
+        assert not new
+        assert [row.id for row in home.store.runs()] == [run.id]
 
 
 class SmallProvider(OpenAIProvider):
