@@ -146,6 +146,8 @@ def test_accepts_what_the_schema_accepts() -> None:
         ('{"texts": ["He said "no", and left", "b"]}', ('He said "no", and left', "b")),
         ("{'texts': ['a', 'it”s']}", ("a", "it”s")),
         ("{“texts”: [“a”, “b”]}", ("a", "b")),
+        ('{"texts": ["a", "", "b",]}', ("a", "b")),
+        ('{"texts": ["", "a",]}', ("a",)),
         ('{"texts": ["C:\\dir", "b"]}', ("C:\\dir", "b")),
         ('{"texts": ["  a\n", " b \\n",]}', ("  a\n", " b \n")),
         ('\ufeff{"texts": ["a\nb"]}', ("a\nb",)),
@@ -169,7 +171,12 @@ def test_slips_of_form_are_mended(text: str, texts: tuple[str, ...]) -> None:
         '{"texts": ["a"], "note": "b",}',
         '{"answer": {"texts": ["a"]}}',
         '[{"texts": ["a"]}]',
+        '```json\n{"answer": {"texts": ["a"]}}\n```',  # of something larger, also where it is found by searching
+        'The list: [{"texts": ["a"]}, {"text": "b"}]',
         '{"texts": ["a"]}\n{"texts": ["b"]}',
+        '{"texts": ["a"], "texts": ["b"]}',
+        '```json\n{"texts": ["a"], "texts": ["b"]}\n```',
+        '{"texts": ["a"], "texts": ["b"],}',
         '{"texts": [Hello, dear reader]}',
         '{"texts": ' + "[" * 100_000,
         '{"texts": ["a", ' + "[" * 50_000 + "]" * 50_000 + "]}",
@@ -188,6 +195,12 @@ def test_what_does_not_fit_is_unparsable(text: str) -> None:
         '{"texts": ["a"", "b"]}',  # json-repair: "a", ", ", "b"
         '{"texts": [""Hi" he said", "b"]}',  # json-repair: "Hi", "he said", "b"
         '{"texts": ["one "x", "y", two", "b"]}',  # two texts, or three
+        '{"texts": ["x"; "y"]}',  # one text `x"; "y`
+        '{"texts": ["x" "y"]}',
+        '{"texts": ["x"\n"y"]}',
+        '{"texts": ["it\'s ",", "[w]"]}',  # an odd quote: everything behind it seems to be in a text, and cut
+        '```json\n{"texts": ["it\'s ",", "[w]"]}\n```',
+        'Here:\n```json\n{"texts": ["it\'s ",", "[w]"]}\n```\nHope it helps.',
         '{"texts": ["he "a}" b", "c"]}',  # seems to end inside the first text
     ],
 )

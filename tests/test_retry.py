@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchfast.records import OUTCOMES, Outcome, RequestError
+from batchfast.parse import parse_reply
+from batchfast.records import OUTCOMES, Ending, Outcome, RequestError, Result
 from batchfast.retry import GIVE_UP, HOLD_BAD_KEY, HOLD_NO_CREDIT, SEND_AGAIN, Verdict, decide
 
 TYPES = [
@@ -99,6 +100,33 @@ def test_trouble_with_key_or_account_holds_the_run(error: RequestError, verdict:
 def test_reply_that_cannot_be_used_is_sent_again() -> None:
     """Its result is "succeeded"; that it gave nothing decides."""
     assert decide("succeeded", RequestError("unparsable", "prose", retryable=True), 1) == SEND_AGAIN
+
+
+HOLDING_WORDS = [
+    "Incorrect API key provided. A dialogue between two clerks.",
+    "API key not valid, said the sign.",
+    "Your credit balance is too low, the bank wrote.",
+]
+
+
+@pytest.mark.parametrize("text", HOLDING_WORDS)
+@pytest.mark.parametrize(
+    ("ending", "action"), [("complete", "send_again"), ("refused", "give_up"), ("truncated", "give_up")]
+)
+def test_words_of_a_reply_never_hold_the_run(text: str, ending: Ending, action: str) -> None:
+    """An unusable reply is quoted in its error, and a model may write what a provider says of a bad key."""
+    reply = parse_reply(Result("r-1", "succeeded", text, ending=ending), 1)
+    assert reply.error is not None
+    assert text[:20] in reply.error.message
+    assert decide("succeeded", reply.error, 1).action == action
+    assert decide("succeeded", reply.error, 3) == GIVE_UP
+
+
+@pytest.mark.parametrize("type_", ["blocked", "empty", "missing", "expired", "cancelled", "results_gone"])
+def test_messages_of_our_own_errors_are_not_searched(type_: str) -> None:
+    """Only a provider can say that its key or credit is bad."""
+    for text in HOLDING_WORDS:
+        assert decide("failed", RequestError(type_, text), 3).action == "give_up"
 
 
 def test_expired_is_sent_again_with_or_without_an_error() -> None:

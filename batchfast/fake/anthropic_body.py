@@ -11,6 +11,7 @@ from typing import Any
 
 from batchfast.fake.ids import ALPHANUMERIC, letters
 from batchfast.fake.replies import Ask, Reply
+from batchfast.fake.shapes import WrongType, as_object, as_objects, as_parts, as_schema, as_text, as_whole
 
 Json = dict[str, Any]
 _FIRST_VERSION = "2023-06-01"
@@ -96,17 +97,25 @@ def _forced_tool(params: Json) -> Json | None:
 
 def find_problem(params: Json, version: str) -> Problem | None:
     """The status and message the service would refuse these parameters with."""
+    try:
+        return _find_problem(params, version)
+    except WrongType as exc:
+        return 400, f"{exc.where}: Input should be {exc.expected}"
+
+
+def _find_problem(params: Json, version: str) -> Problem | None:
     for name in ("model", "messages", "max_tokens"):
         if params.get(name) is None:
             return 400, f"{name}: Field required"
     for name in params:
         if name not in _PARAMETERS or (name in _SAMPLING and version > _FIRST_VERSION):
             return 400, f"{name}: Extra inputs are not permitted"
-    if not isinstance(params["max_tokens"], int) or params["max_tokens"] < 1:
-        return 400, "max_tokens: Input should be greater than or equal to 1"
+    as_whole(params["max_tokens"], "max_tokens")
     if params.get("stream"):
         return 400, "stream: the fake does not stream, and a batch cannot"
-    model = str(params["model"])
+    model = as_text(params["model"], "model") or ""
+    as_parts(params.get("system"), "system")
+    _check_tools(params)
     if model.startswith("no-such-"):
         return 404, f"model: {model}"
     wrong = _wrong_messages(params["messages"]) or _wrong_output(params, model)
@@ -116,13 +125,23 @@ def find_problem(params: Json, version: str) -> Problem | None:
     return (400, wrong) if wrong else None
 
 
+def _check_tools(params: Json) -> None:
+    for index, tool in enumerate(as_objects(params.get("tools"), "tools")):
+        if not as_text(tool.get("name"), f"tools.{index}.name"):
+            raise WrongType(f"tools.{index}.name", "a valid string")
+        as_schema(tool.get("input_schema"), f"tools.{index}.input_schema")
+    choice = as_object(params.get("tool_choice"), "tool_choice")
+    as_text(choice.get("type"), "tool_choice.type")
+    as_text(choice.get("name"), "tool_choice.name")
+
+
 def _wrong_messages(messages: object) -> str | None:
     if not isinstance(messages, list) or not messages:
         return "messages: at least one message is required"
     for index, one in enumerate(messages):
         if not isinstance(one, dict) or one.get("role") not in ("user", "assistant"):
             return f"messages.{index}.role: Input should be 'user' or 'assistant'"
-        if not one.get("content"):
+        if not as_parts(one.get("content"), f"messages.{index}.content") and not one.get("content"):
             return f"messages.{index}: user messages must have non-empty content"
     return None
 
@@ -143,7 +162,7 @@ def _wrong_output(params: Json, model: str) -> str | None:
     extra = next((key for key in wanted if key not in ("type", "schema")), None)
     if extra is not None:
         return f"output_config.format.{extra}: Extra inputs are not permitted"
-    problem = _wrong_schema(wanted["schema"])
+    problem = _wrong_schema(as_schema(wanted["schema"], "output_config.format.schema"))
     return f"output_config.format.schema: {problem}" if problem else None
 
 
@@ -155,7 +174,7 @@ def _wrong_schema(schema: object) -> str | None:
     for keyword in _UNSUPPORTED_KEYWORDS:
         if keyword in schema:
             return f"For '{kind}' type, property '{keyword}' is not supported"
-    if schema.get("minItems", 0) > 1:
+    if int(schema.get("minItems", 0)) > 1:
         return f"For '{kind}' type, 'minItems' values other than 0 or 1 are not supported"
     if kind == "object" and schema.get("additionalProperties") is not False:
         return "For 'object' type, 'additionalProperties' must be explicitly set to false"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from batchfast.fake.service import BadBody
+from batchfast.fake.shapes import check_json, refuse_constant
 
 _CHUNK_BYTES = 1 << 20
 _SPACE = " \t\r\n"
@@ -52,7 +53,7 @@ class _Window:
     def __init__(self, source: IO[bytes]) -> None:
         self._source = source
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(parse_constant=refuse_constant)
         self._text = ""
         self._at = 0
 
@@ -78,10 +79,16 @@ class _Window:
                 if not self._more():
                     raise BadBody(str(exc)) from exc
                 continue
+            except RecursionError as exc:
+                raise BadBody("nested too deeply") from exc
             # A number at the very end of what was read may go on.
             if end == len(self._text) and self._more():
                 continue
             self._at = end
+            try:
+                check_json(value)
+            except ValueError as exc:
+                raise BadBody(str(exc)) from exc
             return value
 
     def _skip_space(self) -> None:

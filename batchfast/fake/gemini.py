@@ -20,16 +20,18 @@ from typing import Any
 
 from starlette.responses import Response
 
-from batchfast.fake.gemini_body import camel_case, content_body, find_problem, find_unknown, read_ask
+from batchfast.fake.gemini_body import camel_case, content_body, find_problem, find_unknown, read_ask, wrong_value
 from batchfast.fake.ids import FRESH, letters, seeded
 from batchfast.fake.replies import answer
 from batchfast.fake.results import Wanted, result_lines
 from batchfast.fake.service import Endpoint, Incoming, read_chunks, send_file
+from batchfast.fake.shapes import WrongType, as_object, as_objects, as_text, parse_json
 from batchfast.fake.state import DAY_S, Batch, File, Line, State, Upload
 
 FILE_LIFETIME_S = 2 * DAY_S
 BATCH_WINDOW_S = 2 * DAY_S
 MAX_INLINE_BYTES = 20_000_000
+MAX_FILE_BYTES = 2_000_000_000
 _CHUNK_GRANULARITY = 8_388_608
 _LOWER = string.ascii_lowercase + string.digits
 _TYPE_PREFIX = "type.googleapis.com/google.ai.generativelanguage.v1main."
@@ -120,14 +122,24 @@ class Gemini:
         received = upload.received
         if "upload" in command:
             received = self.state.append_upload(upload, call.body)
+            if received > MAX_FILE_BYTES:
+                return _upload_status(_error(400, _too_large(received)), "final", received)
         if "finalize" not in command:
             return _upload_status(Response(b"", media_type="text/plain"), "active", received)
         file = self._finished(upload, received)
         return _upload_status(_json({"file": _file_object(file, call)}), "final", received)
 
     def _start_upload(self, call: Incoming) -> Response:
-        given = camel_case(call.json()).get("file") or {}
-        name = str(given.get("name") or "").removeprefix("files/")
+        try:
+            given = as_object(camel_case(call.json()).get("file"), "file")
+            name = (as_text(given.get("name"), "file.name") or "").removeprefix("files/")
+            for member in ("displayName", "mimeType"):
+                as_text(given.get(member), f"file.{member}")
+        except WrongType as exc:
+            return _upload_status(_error(400, wrong_value(exc)), "final", 0)
+        announced = call.headers.get("x-goog-upload-header-content-length", "0")
+        if announced.isdecimal() and len(announced) < 20 and int(announced) > MAX_FILE_BYTES:
+            return _upload_status(_error(400, _too_large(int(announced))), "final", 0)
         if name and not _FILE_NAME.fullmatch(name):
             return _upload_status(_error(400, f"Invalid file name: 'files/{name}'."), "final", 0)
         if name and self.state.file(self.name, f"files-{name}") is not None:
@@ -187,12 +199,19 @@ class Gemini:
         model = call.path["model"]
         if model.startswith("no-such-"):
             return _no_model(call, "batchGenerateContent")
-        batch = camel_case(call.json()).get("batch") or {}
-        source = batch.get("inputConfig") or {}
+        body = camel_case(call.json())
+        try:
+            batch = as_object(body.get("batch"), "batch")
+            source = as_object(batch.get("inputConfig"), "batch.input_config")
+            as_text(batch.get("displayName"), "batch.display_name")
+            as_text(source.get("fileName"), "batch.input_config.file_name")
+            requests = _inlined(source)
+        except WrongType as exc:
+            return _error(400, wrong_value(exc))
         now = self.state.now()
         batch_id = letters(FRESH, 36, _LOWER)
-        detail: Json = {"model": f"models/{model}", "display_name": batch.get("displayName", "")}
-        if "fileName" in source:
+        detail: Json = {"model": f"models/{model}", "display_name": batch.get("displayName") or ""}
+        if source.get("fileName") is not None:
             name = str(source["fileName"]).removeprefix("files/")
             file = self.state.file(self.name, f"files-{name}")
             if file is None:
@@ -203,7 +222,6 @@ class Gemini:
             if problem:
                 detail["errors"] = [{"code": None, "message": problem}]
         else:
-            requests = (source.get("requests") or {}).get("requests") or []
             if not requests:
                 return _error(400, "* BatchGenerateContentRequest.batch.input_config: is required")
             if int(call.headers.get("content-length", 0)) > MAX_INLINE_BYTES:
@@ -285,7 +303,7 @@ class Gemini:
         lines = result_lines(
             batch,
             self.state.path(batch.source),
-            lambda line: str(line.get("key") or (line.get("metadata") or {}).get("key") or ""),
+            _request_id,
             lambda wanted: _result_line(wanted, batch),
         )
         return self.state.settle(batch, lines, {"output": file})
@@ -358,6 +376,20 @@ def _operation_error(batch: Batch, state: str) -> Json:
     return {"code": 13, "message": f"Batch {batch.id} was cancelled."}
 
 
+def _inlined(source: Json) -> list[Json]:
+    """The requests a create call brings along. Raises WrongType."""
+    where = "batch.input_config.requests.requests"
+    requests = as_objects(as_object(source.get("requests"), "batch.input_config.requests").get("requests"), where)
+    for index, one in enumerate(requests):
+        as_object(one.get("request"), f"{where}[{index}].request")
+        as_object(one.get("metadata"), f"{where}[{index}].metadata")
+    return requests
+
+
+def _too_large(size: int) -> str:
+    return f"File is too large: {size} bytes, the limit is {MAX_FILE_BYTES}."
+
+
 def _check_input(path: Path) -> tuple[int, str | None]:
     """How many requests a file holds, and why the whole batch fails, if it does."""
     total = 0
@@ -367,7 +399,7 @@ def _check_input(path: Path) -> tuple[int, str | None]:
                 continue
             total += 1
             try:
-                parsed = json.loads(raw)
+                parsed = parse_json(raw)
             except ValueError:
                 return total, f"Failed to parse line {number} of the input file as JSON."
             if not isinstance(parsed, dict):
@@ -376,6 +408,12 @@ def _check_input(path: Path) -> tuple[int, str | None]:
 
 
 # Result lines
+
+
+def _request_id(line: Json) -> str:
+    """The `key` of a line, in a file or as metadata of a request sent inline; "" if it has none."""
+    metadata = line.get("metadata")
+    return str(line.get("key") or (metadata.get("key") if isinstance(metadata, dict) else None) or "")
 
 
 def _result_line(wanted: Wanted, batch: Batch) -> Line:

@@ -12,6 +12,7 @@ from typing import Any
 
 from batchfast.fake.ids import letters
 from batchfast.fake.replies import Ask, Reply
+from batchfast.fake.shapes import WrongType, as_object, as_objects, as_schema, as_text, as_whole
 
 Json = dict[str, Any]
 _URL_SAFE = string.ascii_letters + string.digits + "-_"
@@ -63,7 +64,7 @@ def content_body(request: Json, reply: Reply, model: str, ids: random.Random) ->
 def _thoughts(request: Json, ids: random.Random) -> int:
     """Tokens thought: some where the request sets a budget other than none."""
     config = (request.get("generationConfig") or {}).get("thinkingConfig") or {}
-    budget = int(config.get("thinkingBudget", 0))
+    budget = int(config.get("thinkingBudget") or 0)
     return 0 if budget == 0 else ids.randint(1, budget if budget > 0 else 500)
 
 
@@ -75,7 +76,8 @@ def read_ask(request: Json, model: str) -> Ask:
     contents = request.get("contents") or []
     user = "\n".join(_texts(contents if isinstance(contents, list) else [contents]))
     system = "\n".join(_texts([request.get("systemInstruction") or {}]))
-    return Ask(model, system, user, schema, config.get("maxOutputTokens"), config.get("seed"))
+    limit = config.get("maxOutputTokens")
+    return Ask(model, system, user, schema, None if limit is None else int(limit), config.get("seed"))
 
 
 def _texts(contents: Iterable[Any]) -> Iterator[str]:
@@ -87,14 +89,29 @@ def _texts(contents: Iterable[Any]) -> Iterator[str]:
 
 def find_problem(request: Json) -> str | None:
     """The message the service would refuse this request with; None if it is good."""
-    config = request.get("generationConfig") or {}
+    try:
+        return _find_problem(request)
+    except WrongType as exc:
+        return wrong_value(exc)
+
+
+def wrong_value(exc: WrongType) -> str:
+    return f"Invalid value at '{exc.where}': expected {exc.expected}."
+
+
+def _find_problem(request: Json) -> str | None:
+    config = as_object(request.get("generationConfig"), "generation_config")
+    _check_config(config)
     unknown = find_unknown(request, _REQUEST_FIELDS, "request")
     unknown = unknown or find_unknown(config, _CONFIG_FIELDS, "request.generation_config")
     if unknown is None and isinstance(config.get("responseSchema"), dict):
         unknown = _unknown_in_schema(config["responseSchema"])
     if unknown:
         return unknown
-    if not request.get("contents"):
+    contents = request.get("contents")
+    _check_contents(contents if isinstance(contents, list) else [as_object(contents, "contents")], "contents")
+    _check_contents([as_object(request.get("systemInstruction"), "system_instruction")], "system_instruction")
+    if not contents:
         return "* GenerateContentRequest.contents: contents is not specified"
     schemas = [name for name in ("responseSchema", "responseJsonSchema") if config.get(name)]
     if len(schemas) > 1:
@@ -102,6 +119,26 @@ def find_problem(request: Json) -> str | None:
     if schemas and config.get("responseMimeType") != "application/json":
         return "Response schema is only supported with response mime type: `application/json`"
     return None
+
+
+def _check_config(config: Json) -> None:
+    where = "generation_config"
+    for name, least in (("maxOutputTokens", 1), ("candidateCount", 1), ("seed", -(1 << 31))):
+        as_whole(config.get(name), f"{where}.{name}", least=least, most=(1 << 31) - 1, strings=True)
+    as_text(config.get("responseMimeType"), f"{where}.response_mime_type")
+    thinking = as_object(config.get("thinkingConfig"), f"{where}.thinking_config")
+    budget = f"{where}.thinking_config.thinking_budget"
+    as_whole(thinking.get("thinkingBudget"), budget, least=-1, most=(1 << 31) - 1, strings=True)
+    as_schema(config.get("responseSchema"), f"{where}.response_schema")
+    as_schema(config.get("responseJsonSchema"), f"{where}.response_json_schema")
+
+
+def _check_contents(contents: list[Any], where: str) -> None:
+    for content in as_objects(contents, where):
+        as_text(content.get("role"), f"{where}.role")
+        parts = content.get("parts")
+        for part in as_objects(parts if isinstance(parts, list) else [as_object(parts, f"{where}.parts")], where):
+            as_text(part.get("text"), f"{where}.parts.text")
 
 
 def find_unknown(fields: Json, known: Iterable[str], where: str) -> str | None:

@@ -23,10 +23,11 @@ from batchfast.fake.openai_body import Rejected, completion, count_usage, read_a
 from batchfast.fake.replies import answer
 from batchfast.fake.results import Wanted, result_lines
 from batchfast.fake.service import Endpoint, Incoming, send_file
+from batchfast.fake.shapes import WrongType, as_object, as_text, as_whole, parse_json
 from batchfast.fake.state import DAY_S, Batch, File, Line, State
 
 MAX_REQUESTS = 50_000
-MAX_FILE_BYTES = 200 * 1024 * 1024
+MAX_FILE_BYTES = 200_000_000
 _MAX_ERRORS = 100
 _PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 _ENDPOINTS = (
@@ -149,6 +150,13 @@ class OpenAI:
             return _bad_value("endpoint", body["endpoint"], _ENDPOINTS)
         if body["completion_window"] != "24h":
             return _bad_value("completion_window", body["completion_window"], ("24h",))
+        try:
+            as_text(body["input_file_id"], "input_file_id")
+            output_expiry = as_object(body.get("output_expires_after"), "output_expires_after").get("seconds")
+            as_whole(output_expiry, "output_expires_after.seconds", least=3600, most=2_592_000)
+        except WrongType as exc:
+            message = f"Invalid type for '{exc.where}': expected {exc.expected}."
+            return _error(400, message, code="invalid_type", param=exc.where)
         metadata = body.get("metadata")
         wrong = _wrong_metadata(metadata)
         if wrong:
@@ -167,7 +175,7 @@ class OpenAI:
             "metadata": metadata,
             "input_file_id": body["input_file_id"],
         }
-        detail["output_expires_after_s"] = (body.get("output_expires_after") or {}).get("seconds")
+        detail["output_expires_after_s"] = output_expiry
         total = 0
         if file is None:
             # Such a batch is taken and fails later; the message is the one seen there.
@@ -366,11 +374,12 @@ def _check_input(path: Path, endpoint: str) -> tuple[int, str | None, list[Json]
                 if name in seen:
                     message = f"The custom_id '{name}' for this request is a duplicate of another request."
                     problem = ("duplicate_custom_id", message, "custom_id")
-                elif model is not None and asked != model:
+                elif isinstance(asked, str) and model is not None and asked != model:
                     message = f"The model `{asked}` for this request does not match the rest of the batch ({model})."
                     problem = ("mismatched_model", message, "body.model")
                 seen.add(name)
-                model = model or asked
+                # A model that is no name is that line's own error.
+                model = model or (asked if isinstance(asked, str) else None)
             if problem is not None and len(errors) < _MAX_ERRORS:
                 errors.append(_batch_error(problem[0], problem[1], param=problem[2], line=number))
     if total == 0:
@@ -383,7 +392,7 @@ def _check_input(path: Path, endpoint: str) -> tuple[int, str | None, list[Json]
 def _check_line(raw: bytes, endpoint: str) -> tuple[tuple[str, str, str | None] | None, Json | None]:
     """The line if it is a request, else what is wrong: code, message, parameter."""
     try:
-        line = json.loads(raw)
+        line = parse_json(raw)
     except ValueError:
         return ("invalid_json_line", "This line is not parseable as valid JSON.", None), None
     if not isinstance(line, dict):

@@ -5,11 +5,13 @@ What an OpenAI request body asks for, what is wrong with it, and the body that a
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from batchfast.fake.ids import ALPHANUMERIC, letters
 from batchfast.fake.replies import Ask, Reply
+from batchfast.fake.shapes import WrongType, as_number, as_object, as_objects, as_parts, as_schema, as_text, as_whole
 
 Json = dict[str, Any]
 _ANSWERED = ("/v1/responses", "/v1/chat/completions")
@@ -34,6 +36,8 @@ _RESPONSES_PARAMETERS = frozenset({
     "stream", "stream_options", "temperature", "text", "tool_choice", "tools", "top_logprobs", "top_p",
     "truncation", "user",
 })  # fmt: skip
+_REASONING = re.compile(r"o[1-9]|gpt-[56](?!.*-chat)")
+_MAX_CHOICES = 128
 
 
 class Rejected(Exception):
@@ -63,7 +67,15 @@ def read_asks(body: Json, endpoint: str) -> list[Ask]:
     for name in ("model", "messages" if chat else "input"):
         if not body.get(name):
             raise Rejected(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
-    model = str(body["model"])
+    try:
+        return _checked_asks(body, chat=chat)
+    except WrongType as exc:
+        message = f"Invalid type for '{exc.where}': expected {exc.expected}."
+        raise Rejected(400, message, code="invalid_type", param=exc.where) from None
+
+
+def _checked_asks(body: Json, *, chat: bool) -> list[Ask]:
+    model = as_text(body["model"], "model") or ""
     if model.startswith("no-such-"):
         message = f"The model `{model}` does not exist or you do not have access to it."
         raise Rejected(404, message, code="model_not_found")
@@ -72,15 +84,36 @@ def read_asks(body: Json, endpoint: str) -> list[Ask]:
     for name in body:
         if name not in (_CHAT_PARAMETERS if chat else _RESPONSES_PARAMETERS):
             raise Rejected(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
+    if _REASONING.match(model):
+        _refuse_sampling(body)
     return _chat_asks(body, model) if chat else [_responses_ask(body, model)]
+
+
+def _refuse_sampling(body: Json) -> None:
+    """Models that reason do not take the older name of the limit, nor any temperature but the default."""
+    if body.get("max_tokens") is not None:
+        message = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        raise Rejected(400, message, code="unsupported_parameter", param="max_tokens")
+    temperature = as_number(body.get("temperature"), "temperature")
+    if temperature not in (None, 1):
+        message = (
+            f"Unsupported value: 'temperature' does not support {temperature} with this model. Only the default (1)"
+            " value is supported."
+        )
+        raise Rejected(400, message, code="unsupported_value", param="temperature")
 
 
 def _chat_asks(body: Json, model: str) -> list[Ask]:
     system, user = _split_roles(body["messages"], "messages")
-    schema = _schema(body.get("response_format") or {}, "response_format", nested=True)
-    limit = body.get("max_completion_tokens", body.get("max_tokens"))
-    choices = range(body.get("n") or 1)
-    return [Ask(model, system, user, schema, limit, body.get("seed"), choice) for choice in choices]
+    schema = _schema(as_object(body.get("response_format"), "response_format"), "response_format", nested=True)
+    older = as_whole(body.get("max_tokens"), "max_tokens")
+    limit = as_whole(body.get("max_completion_tokens", older), "max_completion_tokens")
+    seed = as_whole(body.get("seed"), "seed", least=-(1 << 63))
+    as_number(body.get("temperature"), "temperature")
+    choices = range(as_whole(body.get("n"), "n", most=_MAX_CHOICES) or 1)
+    return [Ask(model, system, user, schema, limit, seed, choice) for choice in choices]
 
 
 def _responses_ask(body: Json, model: str) -> Ask:
@@ -88,26 +121,26 @@ def _responses_ask(body: Json, model: str) -> Ask:
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     system, user = _split_roles(messages, "input")
-    system = "\n".join(filter(None, (body.get("instructions"), system)))
-    schema = _schema((body.get("text") or {}).get("format") or {}, "text.format", nested=False)
-    return Ask(model, system, user, schema, body.get("max_output_tokens"))
+    system = "\n".join(filter(None, (as_text(body.get("instructions"), "instructions"), system)))
+    wanted = as_object(as_object(body.get("text"), "text").get("format"), "text.format")
+    schema = _schema(wanted, "text.format", nested=False)
+    as_object(body.get("reasoning"), "reasoning")
+    as_number(body.get("temperature"), "temperature")
+    return Ask(model, system, user, schema, as_whole(body.get("max_output_tokens"), "max_output_tokens"))
 
 
 def _split_roles(messages: Any, param: str) -> tuple[str, str]:
     """The texts of the instructions, and of the rest."""
-    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
-        raise Rejected(400, f"Invalid type for '{param}': expected an array of objects.", param=param)
     texts: dict[bool, list[str]] = {True: [], False: []}
-    for one in messages:
-        content = one.get("content") or ""
-        parts = [content] if isinstance(content, str) else [str(part.get("text", "")) for part in content]
-        texts[one.get("role") in ("system", "developer")] += parts
+    for index, one in enumerate(as_objects(messages, param)):
+        role = as_text(one.get("role"), f"{param}[{index}].role")
+        texts[role in ("system", "developer")].append(as_parts(one.get("content"), f"{param}[{index}].content"))
     return "\n".join(texts[True]), "\n".join(texts[False])
 
 
 def _schema(response_format: Json, param: str, *, nested: bool) -> Mapping[str, Any] | None:
     """The JSON schema asked for, checked as `strict` demands; {} for any JSON object, None for text."""
-    kind = response_format.get("type", "text")
+    kind = as_text(response_format.get("type"), f"{param}.type") or "text"
     if kind == "text":
         return None
     if kind == "json_object":
@@ -121,7 +154,9 @@ def _schema(response_format: Json, param: str, *, nested: bool) -> Mapping[str, 
             raise Rejected(
                 400, f"Missing required parameter: '{where}'.", code="missing_required_parameter", param=where
             )
-    schema: Json = given["schema"]
+    where = f"{param}.json_schema" if nested else param
+    as_text(given["name"], f"{where}.name")
+    schema = as_schema(given["schema"], f"{where}.schema")
     problem = _strict_problem(schema, ()) if given.get("strict") else None
     if problem:
         message = f"Invalid schema for response_format '{given['name']}': {problem}"

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from batchfast.fake.ids import seeded
 from batchfast.fake.languages import Language, asked_language, word_pool
+from batchfast.fake.shapes import find_reference
 
 # An answer without a limit ends here all the same: a schema may refer to itself without end.
 MAX_DEPTH = 8
@@ -223,9 +224,7 @@ class _Filler:
         for _ in range(MAX_DEPTH * 4):
             if "$ref" not in schema:
                 break
-            target: Any = self._root
-            for part in schema["$ref"].lstrip("#/").split("/"):
-                target = target[part.replace("~1", "/").replace("~0", "~")] if part else target
+            target = find_reference(self._root, schema["$ref"])
             schema = {**{key: value for key, value in schema.items() if key != "$ref"}, **target}
         merged: dict[str, Any] = {}
         for part in schema.get("allOf", ()):
@@ -264,7 +263,7 @@ class _Filler:
     def _array(self, schema: Schema, name: str, depth: int) -> list[Any]:
         # Gemini writes its int64 bounds as strings.
         least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", 1 << 30))
-        said = re.search(r"\d+", str(schema.get("description", "")))
+        said = re.search(r"\d{1,4}", str(schema.get("description", "")))
         count = int(said[0]) if said else self._asked_items
         count = min(max(count if depth < MAX_DEPTH else 0, least), most)
         first = [self.fill(one, name, depth + 1) for one in schema.get("prefixItems", ())][:count]
@@ -285,7 +284,7 @@ class _Filler:
             low, high = math.ceil(least / step), math.floor(most / step)
             return self._rng.randint(low, max(low, high)) * step
         if whole:
-            return self._rng.randint(math.ceil(least), math.floor(most))
+            return self._rng.randint(math.ceil(least), max(math.ceil(least), math.floor(most)))
         value = round(self._rng.uniform(least, most), 3)
         return value if least <= value <= most else (least + most) / 2
 

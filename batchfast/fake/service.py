@@ -6,7 +6,6 @@ What the three services share: how a call is read, counted, spoiled by planned f
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from batchfast.fake.faults import Fault
+from batchfast.fake.shapes import parse_json
 from batchfast.fake.state import State
 
 _IN_MEMORY_BYTES = 1 << 20
@@ -52,7 +52,7 @@ class Incoming:
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; {} if there is none. Raises BadBody."""
         try:
-            body = json.loads(self.body.read() or b"{}")
+            body = parse_json(self.body.read() or b"{}")
         except ValueError as exc:
             raise BadBody(str(exc)) from exc
         if not isinstance(body, dict):
@@ -64,7 +64,7 @@ class Incoming:
         text = self.query.get(name)
         if text is None:
             return default
-        return int(text) if text.isdecimal() and least <= int(text) <= most else None
+        return int(text) if text.isdecimal() and len(text) < 12 and least <= int(text) <= most else None
 
 
 Handler = Callable[[Incoming], Response]
