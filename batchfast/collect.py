@@ -6,12 +6,14 @@ them is parsed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.jsonl import located_lines, replacing
-from batchfast.outcomes import Absent, Line, end_shard
+from batchfast.outcomes import Absent, Incomplete, Line, end_shard
 from batchfast.records import BatchSnapshot, RemoteFile, RequestError
 from batchfast.store import ShardRow
 
@@ -19,34 +21,50 @@ from batchfast.store import ShardRow
 # names no time until which it can be collected (seconds).
 _GRACE_S = 86_400.0
 
+# How long a batch that has ended may take to name its output (seconds).
+_LATE_S = 600.0
+
+# With these a batch fails before any of it ran: there was no room for it.
+_QUEUE_WORDS = frozenset({"token_limit_exceeded", "rate_limit_exceeded"})
+
 # How long a shard waits that the provider's queue had no room for: at first, and at most (seconds).
 _QUEUE_WAIT_S = 60.0
 _LONGEST_QUEUE_WAIT_S = 1_800.0
 
 
-class _Incomplete(Exception):
-    """A result file has an unreadable line, or too few."""
-
-
-def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
+def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> float | None:
     """
     Download what an ended batch produced and enter every outcome.
 
     Returns:
-        True if the shard has ended; False if it could not be collected yet, which changes nothing.
+        None once the shard has ended or waits to be sent again; else how long the provider asked to wait before the
+        next try (seconds), and nothing has changed.
     """
     if _refused_for_now(ctx, row, snapshot):
-        return False
+        return None
+    if snapshot.late and not _past(ctx, snapshot.ended_at, _LATE_S):
+        return 0.0
+    problem = _fetch(ctx, row, snapshot)
+    if problem is not None and not (problem.kind == "not_found" and _too_late(ctx, snapshot)):
+        ctx.note("warning", f"results could not be downloaded yet: {problem}", row)
+        if problem.kind == "bad_key":
+            ctx.hold("bad key", str(problem), row)
+        return problem.retry_after_s or 0.0
+    if problem is not None:
+        message = f"the provider no longer has the results of {snapshot.remote_id}: {problem}"
+        ctx.note("failed", message, row)
+        end_shard(ctx, row, _lines(ctx, row), Absent("failed", RequestError("results_gone", message)))
+        return None
+    complete = snapshot.outcome == "completed" and bool(snapshot.files)
     try:
-        _fetch(ctx, row, snapshot)
-        try:
-            return end_shard(ctx, row, _lines(ctx, row, snapshot, tolerant=False), absent_of(snapshot))
-        except _Incomplete as exc:
-            ctx.note("warning", f"{exc}; downloading once more", row)
-            _fetch(ctx, row, snapshot, again=True)
-            return end_shard(ctx, row, _lines(ctx, row, snapshot, tolerant=True), absent_of(snapshot))
-    except ProviderError as exc:
-        return _cannot_collect(ctx, row, snapshot, exc)
+        end_shard(ctx, row, _lines(ctx, row, strict=True), absent_of(snapshot), complete=complete)
+    except Incomplete as exc:
+        ctx.note("warning", f"{exc}; downloading once more", row)
+        problem = _fetch_again(ctx, row, snapshot)
+        if problem is not None and problem.kind != "not_found":
+            return problem.retry_after_s or 0.0
+        end_shard(ctx, row, _lines(ctx, row), absent_of(snapshot))
+    return None
 
 
 def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
@@ -54,7 +72,7 @@ def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bo
     A batch that failed as a whole for a passing reason, a full queue: nothing ran and nothing was billed. Its shard
     waits, longer each time, and is sent again as the same attempt.
     """
-    passing = bool(snapshot.errors) and all(error.retryable for error in snapshot.errors)
+    passing = bool(snapshot.errors) and all(error.type in _QUEUE_WORDS for error in snapshot.errors)
     if snapshot.outcome != "failed" or not passing or snapshot.files or ctx.store.cancel_requested(ctx.run.no):
         return False
     wait_s = min(_QUEUE_WAIT_S * 2 ** (ctx.store.times_accepted(row.id) - 1), _LONGEST_QUEUE_WAIT_S)
@@ -64,45 +82,76 @@ def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bo
     return True
 
 
-def _fetch(ctx: Context, row: ShardRow, snapshot: BatchSnapshot, *, again: bool = False) -> None:
+def _fetch(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> ProviderError | None:
+    """Download what is not on disk yet; the last error, where there was one. One lost file does not lose the other."""
+    problem = None
     for file in snapshot.files:
         path = ctx.result_file(row, file.kind)
-        if path.is_file() and not again:
+        if path.is_file():
             continue  # a file has its final name only once it is complete
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as out:
-            for chunk in ctx.provider(row).download(file):
-                out.write(chunk)
+        try:
+            _download(ctx, row, file, path)
+        except ProviderError as exc:
+            problem = exc
+    return problem
 
 
-def _lines(ctx: Context, row: ShardRow, snapshot: BatchSnapshot, *, tolerant: bool) -> Iterator[Line]:
+def _fetch_again(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> ProviderError | None:
+    """A second download, kept only where it has more readable lines than the first."""
+    for file in snapshot.files:
+        path = ctx.result_file(row, file.kind)
+        second = path.with_suffix(".second")
+        try:
+            _download(ctx, row, file, second)
+        except ProviderError as exc:
+            return exc
+        if _readable(ctx, row, second) > _readable(ctx, row, path):
+            second.replace(path)
+        else:
+            second.unlink()
+    return None
+
+
+def _download(ctx: Context, row: ShardRow, file: RemoteFile, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as out:
+        for chunk in ctx.provider(row).download(file):
+            out.write(chunk)
+
+
+def _readable(ctx: Context, row: ShardRow, path: Path) -> int:
+    """How many lines can be read (count)."""
+    count = 0
+    for _, data in located_lines(path):
+        with suppress(ValueError):
+            ctx.provider(row).decode(data)
+            count += 1
+    return count
+
+
+def _lines(ctx: Context, row: ShardRow, *, strict: bool = False) -> Iterator[Line]:
     """
-    Decoded lines of all result files, successes first.
+    Decoded lines of the result files on disk, successes first.
 
     Raises:
-        _Incomplete: Unless `tolerant`: a line is unreadable, or a completed batch has fewer lines than requests.
+        Incomplete: With `strict`, a line is unreadable; otherwise it is left out and said.
     """
-    provider = ctx.provider(row)
-    count = unreadable = 0
-    for file in sorted(snapshot.files, key=_output_first):
-        for offset, data in located_lines(ctx.result_file(row, file.kind)):
+    unreadable = 0
+    for kind in ("output", "error"):
+        path = ctx.result_file(row, kind)
+        if not path.is_file():
+            continue
+        for offset, data in located_lines(path):
             try:
-                result = provider.decode(data)
+                result = ctx.provider(row).decode(data)
             except ValueError as exc:
-                if not tolerant:
-                    raise _Incomplete(f"an unreadable line in the {file.kind} file ({exc})") from exc
+                if strict:
+                    raise Incomplete(f"an unreadable line in the {kind} file ({exc})") from exc
                 unreadable += 1
-                continue
-            count += 1
-            yield Line(result, file.kind, offset, len(data))
-    if snapshot.outcome == "completed" and count < row.requests and not tolerant:
-        raise _Incomplete(f"{count} result lines for {row.requests} requests")
+            else:
+                yield Line(result, kind, offset, len(data))
     if unreadable:
         ctx.note("warning", f"{unreadable} result lines are unreadable, also after a second download", row)
-
-
-def _output_first(file: RemoteFile) -> bool:
-    return file.kind != "output"
 
 
 def absent_of(snapshot: BatchSnapshot) -> Absent:
@@ -118,19 +167,12 @@ def absent_of(snapshot: BatchSnapshot) -> Absent:
     return Absent("failed", RequestError("missing", message, None, True))
 
 
-def _cannot_collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot, exc: ProviderError) -> bool:
-    if exc.kind == "bad_key":
-        ctx.hold("bad key", str(exc))
-    if exc.kind != "not_found" or not _too_late(ctx, snapshot):
-        ctx.note("warning", f"results could not be downloaded yet: {exc}", row)
-        return False
-    message = f"the provider no longer has the results of {snapshot.remote_id}: {exc}"
-    ctx.note("failed", message, row)
-    return end_shard(ctx, row, (), Absent("failed", RequestError("results_gone", message)))
-
-
 def _too_late(ctx: Context, snapshot: BatchSnapshot) -> bool:
     """A 404 soon after the end only means that the file is not there yet."""
     if snapshot.collect_by:
-        return ctx.clock.now() > seconds_of(snapshot.collect_by)
-    return snapshot.ended_at is not None and ctx.clock.now() > seconds_of(snapshot.ended_at) + _GRACE_S
+        return _past(ctx, snapshot.collect_by, 0.0)
+    return _past(ctx, snapshot.ended_at, _GRACE_S)
+
+
+def _past(ctx: Context, time: str | None, seconds: float) -> bool:
+    return time is not None and ctx.clock.now() > seconds_of(time) + seconds

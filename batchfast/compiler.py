@@ -42,6 +42,7 @@ def compile_shards(
     attempt: int,
     path_of: Callable[[int], Path],
     numbers: Iterator[int],
+    uncounted: int = 0,
 ) -> Iterator[ShardPlan]:
     """
     Requests of one provider entry into files that the provider will accept.
@@ -65,6 +66,7 @@ def compile_shards(
             entry=entry,
             number=file.number,
             attempt=attempt,
+            uncounted=uncounted,
             provider=provider.name,
             model_id=provider.model_id,
             positions=Positions.of(file.positions).text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchfast.clock import Clock, iso
@@ -28,6 +28,7 @@ class Context:
         max_attempts: How often a request is sent at most (count).
         recheck_after_s: How long after an unanswered create its absence is believed (seconds).
         held: Why nothing more is sent until a person acts, or None.
+        locked_out: Entries whose key was refused: not even what runs there can be collected.
     """
 
     store: Store
@@ -40,6 +41,7 @@ class Context:
     max_attempts: int
     recheck_after_s: float
     held: str | None = None
+    locked_out: set[int] = field(default_factory=set)
 
     @property
     def id_prefix(self) -> str:
@@ -84,8 +86,10 @@ class Context:
         level = logging.WARNING if kind in ("held", "warning", "failed", "waits", "uncertain") else logging.INFO
         log.log(level, "run %s: %s", self.run.id, message)
 
-    def hold(self, reason: str, message: str) -> None:
-        """Send nothing more until a person has acted; what runs is still collected."""
+    def hold(self, reason: str, message: str, row: ShardRow | None = None) -> None:
+        """Send nothing more until a person has acted; what runs is still collected, unless its key is bad."""
         self.held = reason
+        if row is not None and reason == "bad key":
+            self.locked_out.add(row.entry)
         self.store.update_run(self.run.no, state="held", reason=f"{reason}: {message}")
         self.note("held", f"held ({reason}): {message}")

@@ -18,11 +18,14 @@ from batchfast.outcomes import Absent, end_shard
 from batchfast.poll import cancel, refresh
 from batchfast.records import RequestError
 from batchfast.store import IN_FLIGHT, OPEN, Ledger, ShardRow, ShardState
-from batchfast.submit import may_send, recover, send
+from batchfast.submit import LONGEST_WAIT_S, may_send, recover, send
 
 FIRST_POLL_S = 0.5
 POLL_FACTOR = 1.5
 LONGEST_POLL_S = 300.0
+
+# After this a batch that could prove what became of a create has ended, at any of the providers (seconds).
+PROOF_S = 3 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,7 @@ class Engine:
             cancel_waiting(self.ctx)
         for row in self._shards("submitting", "uncertain"):
             if everything or self._is_due(row):
-                recover(self.ctx, row)
-                self._put_off(row)
+                self._put_off(row, at_least_s=recover(self.ctx, row))
         if sends:
             self._send()
         for row in self._shards("running"):
@@ -122,23 +124,33 @@ class Engine:
         """Poll each batch once after its create: that tells until when it must be collected."""
         batches = self.ctx.store.batches(self.ctx.run.no)
         for row in self._shards("running"):
+            if self.ctx.store.cancel_requested(self.ctx.run.no) and not batches[row.id].cancel_sent:
+                cancel(self.ctx, row, batches[row.id])
             if batches[row.id].polled_at is None:
                 refresh(self.ctx, row, batches[row.id])
 
     def _look_after(self, row: ShardRow) -> None:
         batch = self.ctx.store.batches(self.ctx.run.no)[row.id]
-        if not batch.cancel_sent and self.ctx.store.cancel_requested(self.ctx.run.no):
+        cancelled = self.ctx.store.cancel_requested(self.ctx.run.no)
+        if cancelled and not batch.cancel_sent:
             cancel(self.ctx, row, batch)
         answer = refresh(self.ctx, row, batch)
         if isinstance(answer, ProviderError):
+            if cancelled and answer.kind == "not_found":
+                gone = RequestError("cancelled", f"the run was cancelled, and the provider knows no {batch.remote_id}")
+                end_shard(self.ctx, row, (), Absent("cancelled", gone))
+                return
             self._put_off(row, at_least_s=answer.retry_after_s)
-        elif answer.outcome is None or not collect(self.ctx, row, answer):
+        elif answer.outcome is None:
             self._put_off(row)
+        elif (wait_s := collect(self.ctx, row, answer)) is not None:
+            self._put_off(row, at_least_s=wait_s)
 
     # -- when to look again
 
     def _is_due(self, row: ShardRow) -> bool:
-        return self._due.get(row.id, 0.0) <= self.ctx.clock.now()
+        # Where it looks further away than any wait, the clock was set back.
+        return not 0 < self._due.get(row.id, 0.0) - self.ctx.clock.now() <= LONGEST_WAIT_S
 
     def _put_off(self, row: ShardRow, at_least_s: float | None = None) -> None:
         """Polling starts fast and gets slower, up to five minutes."""
@@ -151,7 +163,10 @@ class Engine:
         ledger = self.ctx.store.ledger(self.ctx.run)
         if not ledger.adds_up():
             raise StoreError(f"run {self.ctx.run.id}: the ledger does not add up ({ledger}); please report this")
-        in_flight = [row for row in rows if row.state in IN_FLIGHT]
+        self._hold_what_cannot_be_proven(rows)
+        in_flight = [row for row in rows if row.state in IN_FLIGHT and row.entry not in self.ctx.locked_out]
+        if self.ctx.held == "uncertain":
+            in_flight = [row for row in in_flight if row.state != "uncertain"]
         waiting = [] if self.ctx.held or not sends else [row for row in rows if row.state == "waiting"]
         now = self.ctx.clock.now()
         due = [self._due.get(row.id, now) for row in in_flight]
@@ -163,24 +178,37 @@ class Engine:
             settled=not rows,
             moves=bool(in_flight or waiting),
             held=self.ctx.held,
-            running=len(in_flight),
-            wait_s=max(0.0, min(due, default=now) - now),
+            running=sum(row.state in IN_FLIGHT for row in rows),
+            wait_s=min(max(0.0, min(due, default=now) - now), LONGEST_POLL_S),
         )
 
+    def _hold_what_cannot_be_proven(self, rows: list[ShardRow]) -> None:
+        """Nothing but uncertain shards is left, and what may be theirs has had time to end: a person must decide."""
+        if self.ctx.held or not rows or any(row.state != "uncertain" for row in rows):
+            return
+        oldest = min(seconds_of(row.intent_at) for row in rows if row.intent_at)
+        if self.ctx.clock.now() - oldest > PROOF_S:
+            self.ctx.hold("uncertain", f"it cannot be told whether {len(rows)} shards were accepted: {rows[0].note}")
 
-def cancel_run(ctx: Context) -> None:
+
+def cancel_run(ctx: Context) -> list[str]:
     """
     Send nothing more, and ask the providers for the end of what runs; what finished is kept.
 
     Needs no lock: the flag is obeyed by whoever works on the run, before its next send.
+
+    Returns:
+        The batches that could not be cancelled: those run on, and cost, until it is tried again.
     """
     ctx.store.update_run(ctx.run.no, cancel_requested=1)
     ctx.note("cancel", "cancel was asked for")
     cancel_waiting(ctx)
     batches = ctx.store.batches(ctx.run.no)
-    for row in ctx.store.shards(ctx.run.no, "running"):
-        if not batches[row.id].cancel_sent:
-            cancel(ctx, row, batches[row.id])
+    return [
+        batches[row.id].remote_id
+        for row in ctx.store.shards(ctx.run.no, "running")
+        if not batches[row.id].cancel_sent and not cancel(ctx, row, batches[row.id])
+    ]
 
 
 def cancel_waiting(ctx: Context) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from batchfast.context import Context
-from batchfast.errors import ConfigError
+from batchfast.errors import ConfigError, StoreError
 from batchfast.jsonl import located_lines, replacing
 from batchfast.parse import parse_reply
 from batchfast.records import Result, custom_id
@@ -95,7 +95,7 @@ def ours(ctx: Context, path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return ctx.store.wrote(ctx.run.no, path, hashlib.file_digest(file, "sha256").hexdigest())
+        return ctx.store.wrote(ctx.run.no, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _write(ctx: Context, path: Path, records: Iterable[dict[str, Any]]) -> int:
@@ -197,7 +197,12 @@ def asked(ctx: Context) -> Iterator[Asked]:
     finals = ctx.store.finals(ctx.run.no)
     outcome = next(finals, None)
     for index in range(ctx.run.requests):
-        line = next(sent[index % len(sent)])
+        line = next(sent[index % len(sent)], None)
+        if line is None:
+            raise StoreError(
+                f"run {ctx.run.id}: the request files of {ctx.provider_of(index).model_id} end before request {index}; "
+                "restore runs/ from a backup"
+            )
         if outcome is not None and outcome.idx == index:
             yield Asked(index, line, outcome)
             outcome = next(finals, None)

@@ -15,6 +15,7 @@ The home: the folder `.batchfast` with the database, the fake's state and each r
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +57,17 @@ class Home:
 
     def make(self) -> Home:
         """
-        Create the folder where it is missing: mode 700, and invisible to git.
+        Create the folder where it is missing; mode 700 in any case, and invisible to git.
 
         Raises:
             StoreError: It cannot be written, or lies on a network filesystem.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (mode := self.path.stat().st_mode) & stat.S_ISVTX:
+                raise StoreError(f"{self.path} is a folder that all users share; choose another with --home")
+            if stat.S_IMODE(mode) & 0o777 != 0o700:
+                self.path.chmod(0o700)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")

@@ -41,6 +41,15 @@ def run_lock(home: Home, run_id: str, clock: Clock) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def entering(home: Home) -> Iterator[None]:
+    """Only one process at a time finds out whether a spec has a run, and enters one where it has not."""
+    runs = home.path / "runs"
+    runs.mkdir(exist_ok=True)
+    with FileLock(runs / "enter.lock"):
+        yield
+
+
 def _describe(holder: Path) -> str:
     try:
         who = json.loads(holder.read_bytes())

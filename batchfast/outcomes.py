@@ -39,7 +39,19 @@ class Absent(NamedTuple):
     error: RequestError
 
 
-def end_shard(ctx: Context, row: ShardRow, lines: Iterable[Line], absent: Absent, *, refused: bool = False) -> bool:
+class Incomplete(Exception):
+    """A result file has an unreadable line, or too few."""
+
+
+def end_shard(
+    ctx: Context,
+    row: ShardRow,
+    lines: Iterable[Line],
+    absent: Absent,
+    *,
+    refused: bool = False,
+    complete: bool = False,
+) -> bool:
     """
     Enter the outcome of every request of a shard, whatever the order of the lines.
 
@@ -47,11 +59,15 @@ def end_shard(ctx: Context, row: ShardRow, lines: Iterable[Line], absent: Absent
         lines: Read once. A second line for a request is ignored; so is one with a foreign custom_id.
         absent: What requests without a line are.
         refused: The provider never took the shard: its state is then *failed*, not *ended*.
+        complete: Every request must have its line.
 
     Returns:
         False where another process was first; nothing is changed then.
+
+    Raises:
+        Incomplete: With `complete`, a request has no line; nothing is changed.
     """
-    ending = _Ending(ctx, row, absent)
+    ending = _Ending(ctx, row, absent, complete)
     note = absent.error.message if refused else None
     if not ctx.store.end_shard(
         row, "failed" if refused else "ended", ending.rows(lines), ending.tally, ending.again(), note
@@ -68,8 +84,10 @@ class _Ending:
     ctx: Context
     row: ShardRow
     absent: Absent
+    complete: bool
     tally: Tally = field(default_factory=Tally)
     repeat: array[int] = field(default_factory=lambda: array("Q"))
+    repeat_uncounted: array[int] = field(default_factory=lambda: array("Q"))
     foreign: int = 0
     doubled: int = 0
     hold: tuple[str, str] | None = None
@@ -86,6 +104,8 @@ class _Ending:
             else:
                 seen[slot] = 1
                 yield self._answered(slots.position(slot), line)
+        if self.complete and not all(seen):
+            raise Incomplete(f"{sum(seen)} of {self.row.requests} requests have a result line")
         for slot, was_seen in enumerate(seen):
             if not was_seen:
                 result = Result(custom_id="", outcome=self.absent.outcome, error=self.absent.error)
@@ -141,12 +161,14 @@ class _Ending:
         )
 
     def _asks_again(self, position: int, outcome: Outcome, error: RequestError | None) -> bool:
-        verdict = decide(outcome, error, self.row.attempt, self.ctx.max_attempts)
+        verdict = decide(outcome, error, self.row.attempt - self.row.uncounted, self.ctx.max_attempts)
         if verdict.action == "give_up" or self.ctx.store.cancel_requested(self.row.run_no):
             return False
         if verdict.reason is not None:
             self.hold = (verdict.reason, error.message if error else verdict.reason)
-        self.repeat.append(position)
+            self.repeat_uncounted.append(position)
+        else:
+            self.repeat.append(position)
         return True
 
     def _price(self, result: Result) -> float | None:
@@ -165,21 +187,21 @@ class _Ending:
 
     def again(self) -> Iterator[ShardPlan]:
         """Shards for what is asked again, compiled when the store asks for them: after the last row."""
-        if not self.repeat:
-            return
         ctx, row = self.ctx, self.row
         attempt = row.attempt + 1
         numbers = chain((row.number,), count(ctx.store.next_number(row.run_no, row.entry)))
-        yield from compile_shards(
-            ctx.grid,
-            ctx.provider(row),
-            row.entry,
-            sorted(self.repeat),
-            ctx.id_prefix,
-            attempt,
-            lambda number: ctx.request_file(row.entry, number, attempt),
-            numbers,
-        )
+        for positions, uncounted in ((self.repeat, row.uncounted), (self.repeat_uncounted, row.uncounted + 1)):
+            yield from compile_shards(
+                ctx.grid,
+                ctx.provider(row),
+                row.entry,
+                sorted(positions),
+                ctx.id_prefix,
+                attempt,
+                lambda number: ctx.request_file(row.entry, number, attempt),
+                numbers,
+                uncounted,
+            )
 
     def report(self) -> None:
         """Say what the store now knows."""
@@ -201,7 +223,7 @@ class _Ending:
         if self.doubled:
             self.ctx.note("warning", f"{self.doubled} result lines came a second time and were ignored", self.row)
         if self.hold:
-            self.ctx.hold(*self.hold)
+            self.ctx.hold(*self.hold, row=self.row)
 
 
 class _Slots:

@@ -22,7 +22,7 @@ def refresh(ctx: Context, row: ShardRow, batch: BatchRow) -> BatchSnapshot | Pro
                 "warning", f"{batch.remote_id} could not be polled {batch.failures + 1} times in a row: {exc}", row
             )
         if exc.kind == "bad_key":
-            ctx.hold("bad key", str(exc))
+            ctx.hold("bad key", str(exc), row)
         return exc
     ctx.store.record_poll(batch.id, snapshot, ctx.now())
     if batch.remote_state != snapshot.remote_state:
@@ -32,12 +32,13 @@ def refresh(ctx: Context, row: ShardRow, batch: BatchRow) -> BatchSnapshot | Pro
     return snapshot
 
 
-def cancel(ctx: Context, row: ShardRow, batch: BatchRow) -> None:
-    """Ask the provider to end a batch, once."""
+def cancel(ctx: Context, row: ShardRow, batch: BatchRow) -> bool:
+    """Ask the provider to end a batch; False where it could not be asked."""
     try:
         ctx.provider(row).cancel(batch.remote_id)
     except ProviderError as exc:
         ctx.note("warning", f"{batch.remote_id} could not be cancelled yet: {exc}", row)
-        return
+        return False
     ctx.store.record_cancel(batch.id)
     ctx.note("cancel", f"asked for the end of {batch.remote_id}", row)
+    return True

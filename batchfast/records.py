@@ -131,6 +131,7 @@ class ShardPlan:
 
     Attributes:
         entry: Which provider entry, from 0; `number`: which of its shards, from 0; `attempt`: from 1.
+        uncounted: How many of the attempts before ended in a hold (count): they use up none of `max_attempts`.
         positions: Which of the entry's requests, as `Positions` text.
         requests: How many (count).
         size_bytes, sha256: Of the file.
@@ -139,6 +140,7 @@ class ShardPlan:
     entry: int
     number: int
     attempt: int
+    uncounted: int
     provider: str
     model_id: str
     positions: str
@@ -204,8 +206,8 @@ class BatchSnapshot:
         counts: The provider's own counts by its own names; recorded, never believed.
         errors: Errors of the batch as a whole.
         files: What can be downloaded.
+        late: It has ended, but a file that it must have is not named yet.
         created_at, ended_at, collect_by: UTC ISO 8601, None where unknown.
-        retry_after_s: Seconds the provider asked to wait before the next poll, or None.
     """
 
     remote_id: str
@@ -215,10 +217,10 @@ class BatchSnapshot:
     counts: dict[str, int] = field(default_factory=dict)
     errors: tuple[RequestError, ...] = ()
     files: tuple[RemoteFile, ...] = ()
+    late: bool = False
     created_at: str | None = None
     ended_at: str | None = None
     collect_by: str | None = None
-    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

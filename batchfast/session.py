@@ -17,7 +17,7 @@ from batchfast.export import Written, write_dataset
 from batchfast.grid import Grid
 from batchfast.home import Home
 from batchfast.llms.base import Provider
-from batchfast.lock import run_lock
+from batchfast.lock import entering, run_lock
 from batchfast.spec import Conduct, Spec, load_spec, providers_of, snapshot_id
 from batchfast.store import OPEN, RunRow, Store
 
@@ -58,20 +58,18 @@ class Session:
         """
         if not fake:
             need_keys(spec.providers)
-        existing = None if again else runs.existing_run(self.store, spec, fake=fake)
-        if existing is not None:
-            runs.check_endpoints(existing, spec.providers)
-            return self._follow(existing, spec), False
-        output = spec.output_path()
-        if not again:
-            runs.check_output(self.home, self.store, spec, output, fake=fake)
-        runs.check_writable(output)
-        endpoints = [runs.FAKE if fake else provider.endpoint() for provider in spec.providers]
-        run_id = runs.free_name(self.home, self.store, spec, fake=fake)
-        with run_lock(self.home, run_id, self.clock):
-            if runs.free_name(self.home, self.store, spec, fake=fake) == run_id:
-                return runs.create_run(self.home, self.store, spec, run_id, endpoints, output, self.clock), True
-        return self.enter(spec, fake=fake, again=again)  # another process has just entered a run of that name
+        with entering(self.home):
+            existing = None if again else runs.existing_run(self.store, spec, fake=fake)
+            if existing is not None:
+                runs.check_endpoints(existing, spec.providers)
+                return self._follow(existing, spec), False
+            output = spec.output_path()
+            if not again:
+                runs.check_output(self.home, self.store, spec, output, fake=fake)
+            runs.check_writable(output)
+            endpoints = [runs.FAKE if fake else provider.endpoint() for provider in spec.providers]
+            run_id = runs.free_name(self.home, self.store, spec, fake=fake)
+            return runs.create_run(self.home, self.store, spec, run_id, endpoints, output, self.clock), True
 
     def _follow(self, run: RunRow, spec: Spec) -> RunRow:
         """A run that continues takes its settings of conduct from the spec as it is now."""
@@ -104,8 +102,9 @@ class Session:
         """
         with run_lock(self.home, run.id, self.clock):
             ctx = self.context(run, providers)
-            if not run.fake and any(row.state in OPEN for row in self.store.shards(run.no)):
-                need_keys(ctx.providers)
+            if not run.fake:
+                open_entries = {row.entry for row in self.store.shards(run.no, *OPEN)}
+                need_keys([ctx.providers[entry] for entry in sorted(open_entries)])
             if run.state == "held":
                 self.store.update_run(run.no, state="running", reason=None)
                 ctx.note("resumed", f"goes on after it was held ({run.reason})")

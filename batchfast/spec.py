@@ -41,7 +41,6 @@ from batchfast.schema.config import GRID_VERSION, PromptExpansionConfig, RawData
 
 # Arguments of a provider that decide no request. `api_key` is neither here nor in the snapshot: no file holds a key.
 _CONDUCT = ("base_url", "timeout", "price", "api_key_env", "max_requests_per_batch")
-_FLOATS = ("temperature", "top_p", "frequency_penalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +339,6 @@ def _expansion(expansion: PromptExpansionConfig | None, prompts: Sequence[str]) 
 
 def _settings(provider: Provider, number: int) -> dict[str, Any]:
     settings = provider.settings()
-    # 1 and 1.0 are the same temperature, and 0.0 and -0.0.
-    settings |= {name: float(settings[name]) + 0.0 for name in _FLOATS if name in settings}
     try:
         _canonical(settings)
     except (TypeError, ValueError) as exc:

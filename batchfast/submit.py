@@ -8,6 +8,9 @@ certainly not there.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError, StoreError
@@ -19,12 +22,18 @@ from batchfast.store import ShardRow, ShardState
 # After a refusal for rate or quota that names no time of its own (seconds).
 _WAIT_AFTER_REFUSAL_S = 30.0
 
+# The longest wait that anyone asks for: adapters cap what providers say at an hour (seconds).
+LONGEST_WAIT_S = 3_600.0
+
 
 def may_send(ctx: Context, row: ShardRow) -> bool:
     """Whether nothing stands in the way of sending a waiting shard now."""
     if ctx.held or ctx.store.cancel_requested(ctx.run.no):
         return False
-    return row.not_before is None or row.not_before <= ctx.now()
+    if row.not_before is None:
+        return True
+    # No wait is longer than this: where it looks longer, the clock was set back.
+    return not 0 < seconds_of(row.not_before) - ctx.clock.now() <= LONGEST_WAIT_S
 
 
 def send(ctx: Context, row: ShardRow) -> bool:
@@ -39,7 +48,7 @@ def send(ctx: Context, row: ShardRow) -> bool:
     """
     provider = ctx.provider(row)
     shard = ctx.shard(row)
-    if not shard.path.is_file() or shard.path.stat().st_size != row.size_bytes:
+    if not shard.path.is_file() or _sha256(shard.path) != row.sha256:
         raise StoreError(
             f"run {ctx.run.id}: {shard.path} is missing or was changed; nothing was sent. "
             "Put it back, or start over with: batchfast submit SPEC --again"
@@ -47,7 +56,10 @@ def send(ctx: Context, row: ShardRow) -> bool:
     try:
         fence = provider.newest()
     except ProviderError as exc:
-        _put_off(ctx, row, exc)
+        if exc.kind in ("refused", "not_found"):
+            ctx.hold("refused", f"{row.provider} does not list batches at {provider.endpoint()}: {exc}", row)
+        else:
+            _put_off(ctx, row, exc)
         return False
     if not ctx.store.move(row.id, "waiting", "submitting", fence=fence, intent_at=ctx.now(), absent_at=None, note=None):
         return True
@@ -56,9 +68,15 @@ def send(ctx: Context, row: ShardRow) -> bool:
         try:
             file_id = provider.upload(shard)
         except ProviderError as exc:
+            if exc.kind in ("refused", "not_found"):
+                _refuse(ctx, row, exc)
+                return True
             _back_to_waiting(ctx, row, exc)
             return False
         ctx.store.update_shard(row.id, "submitting", file_id=file_id)
+    if ctx.store.cancel_requested(ctx.run.no):  # an upload takes minutes, in which a person may cancel
+        ctx.store.move(row.id, "submitting", "waiting", file_id=file_id)
+        return False
     try:
         remote_id = provider.create(shard, file_id)
     except ProviderError as exc:
@@ -78,8 +96,18 @@ def _after_failed_create(ctx: Context, row: ShardRow, exc: ProviderError) -> Non
         # A file from an earlier try may have expired: upload it afresh once before giving up.
         ctx.store.move(row.id, "submitting", "waiting", file_id=None, note=str(exc))
     else:
-        error = RequestError(type=exc.kind, message=str(exc), status_code=exc.status_code)
-        end_shard(ctx, ctx.store.shard(row.id), (), Absent("failed", error), refused=True)
+        _refuse(ctx, row, exc)
+
+
+def _refuse(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
+    """The provider will not take this shard: its requests fail with the provider's words."""
+    error = RequestError(type=exc.kind, message=str(exc), status_code=exc.status_code)
+    end_shard(ctx, ctx.store.shard(row.id), (), Absent("failed", error), refused=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _back_to_waiting(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
@@ -90,20 +118,23 @@ def _back_to_waiting(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
 
 def _put_off(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
     if exc.kind in ("bad_key", "no_credit"):
-        ctx.hold(exc.kind.replace("_", " "), str(exc))
+        ctx.hold(exc.kind.replace("_", " "), str(exc), row)
         return
     later = iso(ctx.clock.now() + (exc.retry_after_s or _WAIT_AFTER_REFUSAL_S))
-    ctx.store.update_shard(row.id, "waiting", not_before=later, note=str(exc))
+    ctx.store.put_off(row.run_no, row.entry, later, str(exc))
     ctx.note("waits", f"not sent yet: {exc}", row)
 
 
-def recover(ctx: Context, row: ShardRow) -> None:
+def recover(ctx: Context, row: ShardRow) -> float:
     """
     Find out what became of a create whose outcome is unknown, and act on it.
 
     Adopts a batch that is ours. Believes in its absence only after two listings, the second at least
     `recheck_after_s` after the intent, because listings lag. Never sends by itself: a shard that is certainly not
     there goes back to *waiting*.
+
+    Returns:
+        How long the provider asked to wait before the next look (seconds).
     """
     provider = ctx.provider(row)
     try:
@@ -112,8 +143,8 @@ def recover(ctx: Context, row: ShardRow) -> None:
     except ProviderError as exc:
         ctx.store.update_shard(row.id, row.state, note=f"cannot look for it: {exc}")
         if exc.kind == "bad_key":
-            ctx.hold("bad key", str(exc))
-        return
+            ctx.hold("bad key", str(exc), row)
+        return exc.retry_after_s or 0.0
     if ours:
         _adopt(ctx, row, ours[0], row.state, f"found as {ours[0]}")
         if len(ours) > 1:
@@ -123,6 +154,7 @@ def recover(ctx: Context, row: ShardRow) -> None:
             ctx.note("uncertain", open_question, row)
     else:
         _believe_absence(ctx, row, next((c.file_id for c in candidates if c.certain and c.file_id), row.file_id))
+    return 0.0
 
 
 def _judge(ctx: Context, row: ShardRow, candidates: list[Candidate]) -> tuple[list[str], str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ MODELS = {"openai": "gpt-4.1-mini", "anthropic": "claude-haiku-4-5", "gemini": "
 class FakeClock:
     """Time that passes only when someone sleeps; the fake's time goes with it."""
 
-    def __init__(self, fake: FakeServer, start: float = 1_790_000_000.0) -> None:
+    def __init__(self, fake: FakeServer, start: float | None = None) -> None:
         self._fake = fake
-        self.time = start
+        self.time = time.time() if start is None else start
         self.slept: list[float] = []
 
     def now(self) -> float:

@@ -264,6 +264,13 @@ def test_gemini_extra_may_be_written_as_in_python() -> None:
         (OpenAIProvider, {"seed": float("nan")}, "JSON"),
         (OpenAIProvider, {"note": "\ud800"}, "surrogate"),
         (OpenAIProvider, [("seed", 1)], "extra"),
+        (OpenAIProvider, {"n": 2}, "extra.n asks for several .* use num_samples_per_prompt"),
+        (OpenAIProvider, {"max_tokens": 5}, "extra.max_tokens .* use max_completion_tokens"),
+        (GeminiProvider, {"model": "models/x"}, "extra.model .* use model_id"),
+        (GeminiProvider, {"generation_config": {"candidate_count": 2}}, "candidateCount .* use num_samples_per_prompt"),
+        (GeminiProvider, {"candidateCount": 2}, "extra.candidateCount .* use num_samples_per_prompt"),
+        (GeminiProvider, {"generationConfig": {"responseJsonSchema": {}}}, "extra.generationConfig.responseJsonSchema"),
+        (GeminiProvider, {"generationConfig": {"responseSchema": {"title": "x"}}}, "batchfast sets itself"),
         (AnthropicProvider, {"max_tokens": 5}, "extra.max_tokens"),
         (AnthropicProvider, {"system": "x"}, "extra.system"),
         (AnthropicProvider, {"output_config": {"format": {"type": "text"}}}, "extra.output_config.format.type"),
@@ -277,6 +284,45 @@ def test_extra_that_cannot_be_is_refused_at_construction(make: type[Provider], e
     """A key that batchfast sets itself, set or not, a field in the wrong place, or no JSON: nothing is sent."""
     with pytest.raises(ConfigError, match=named):
         make("m", extra=extra)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"tools": []}, {"tool_choice": {"disable_parallel_tool_use": True}}, {"thinking": {"type": "enabled"}}]
+)
+def test_a_forced_tool_stands_alone(extra: dict[str, Any]) -> None:
+    """Old models answer through a tool they must use: with thinking, or another choice, the service refuses that."""
+    (field,) = extra
+    with pytest.raises(ConfigError, match=f"extra.{field} does not go with the tool"):
+        AnthropicProvider("claude-3-7-sonnet-latest", extra=extra)
+    assert body_of(AnthropicProvider("claude-haiku-4-5", extra=extra))[field] == extra[field]
+
+
+def test_settings_hold_extra_as_it_is_sent() -> None:
+    """Nulls are not sent, and Gemini's two spellings are one request: neither makes another run."""
+    assert OpenAIProvider("m", extra={"seed": None}).settings() == OpenAIProvider("m").settings()
+    snake = {"safety_settings": [], "generation_config": {"thinking_config": {"x": None}, "seed": 1}}
+    camel = {"generationConfig": {"seed": 1, "thinkingConfig": {}}, "safetySettings": []}
+    made = [GeminiProvider("m", extra=extra) for extra in (snake, camel)]
+    first, second = (json.dumps(one.settings()) for one in made)
+    assert first == second
+    assert made[0].encode(request_for("p")) == made[1].encode(request_for("p"))
+
+
+@pytest.mark.parametrize("parameter", ["temperature", "top_p", "frequency_penalty"])
+def test_zero_has_no_sign(parameter: str) -> None:
+    """0, 0.0 and -0.0 are one setting: the same bytes, and the same run."""
+    made = [OpenAIProvider("m", **{parameter: zero}) for zero in (0, 0.0, -0.0)]
+    assert len({one.encode(request_for("p")) for one in made}) == 1
+    assert len({json.dumps(one.settings()) for one in made}) == 1
+
+
+@all_providers
+def test_a_wish_above_the_hard_limit_is_capped(make: type[Provider]) -> None:
+    """`max_requests_per_batch` makes files smaller, never larger than the service takes."""
+    hard = make.hard_limits
+    assert make("m", max_requests_per_batch=7).limits.max_requests == 7
+    assert make("m", max_requests_per_batch=hard.max_requests + 1).limits == hard
+    assert make("m").limits.max_requests == make.default_max_requests
 
 
 @all_providers
@@ -314,8 +360,34 @@ def test_bad_arguments_are_refused_at_construction(make: type[Provider], argumen
         make(" ")
 
 
+@all_providers
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://host", "https://", "https://user:secret@host", "http://[", "http://host:99999"]
+    ("arguments", "named"),
+    [({"system_prompt": "half \udcff"}, "system_prompt"), ({"extra": {"a": "\ud800"}}, "extra")],
+)
+def test_half_a_character_in_a_setting_is_named(make: type[Provider], arguments: Any, named: str) -> None:
+    """The request that shows it is none of the user's: the message is about the argument."""
+    with pytest.raises(ConfigError, match="surrogate") as caught:
+        make("m", **arguments)
+    assert named in str(caught.value)
+    assert "trial" not in str(caught.value)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://host",
+        "https://",
+        "https://user:secret@host",
+        "ftp://user:secret@host",
+        "https://host/v1?key=secret",
+        "https://host/v1#secret",
+        "user:secret@host",
+        "http://[",
+        "http://host:99999",
+    ],
 )
 def test_unusable_base_urls_are_refused(url: str) -> None:
     """A wrong address would look like a network that is down; a password in it would be recorded with the run."""
@@ -350,6 +422,26 @@ def test_keys_come_from_argument_environment_or_dotenv(
     assert make("m", api_key_env="MINE").key() == "my-own"
     monkeypatch.setenv(variable, "  ")
     assert make("m").key() == "from-dotenv"
+
+
+def test_an_unreadable_dotenv_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a traceback, and not "no key": the file is there."""
+    (tmp_path / ".env").write_bytes(b"OPENAI_API_KEY=caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"\.env: not UTF-8"):
+        OpenAIProvider("m").key()
+    monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
+    assert OpenAIProvider("m").key() == "from-environment"
+
+
+def test_a_dotenv_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    """The same for one that belongs to someone else."""
+    path = tmp_path / ".env"
+    path.write_text("OPENAI_API_KEY=x\n")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("everything can be read here")
+    with pytest.raises(ConfigError, match=r"\.env: cannot be read"):
+        OpenAIProvider("m").key()
 
 
 @pytest.mark.parametrize("key", ["sk-abc…def", "sk-abc\ndef"])

@@ -15,6 +15,7 @@ from batchfast.llms import anthropic as anthropic_adapter
 from batchfast.llms import gemini as gemini_adapter
 from batchfast.llms import openai as openai_adapter
 from batchfast.records import OUTCOMES, BatchSnapshot, RemoteFile, Result, Usage
+from batchfast.retry import HOLD_NO_CREDIT, decide
 
 all_providers = pytest.mark.parametrize("make", PROVIDERS.values(), ids=PROVIDERS)
 SNAPSHOTS = [openai_adapter.snapshot_of, anthropic_adapter.snapshot_of, gemini_adapter.snapshot_of]
@@ -43,6 +44,9 @@ def ok(body: Any, status: Any = 200) -> dict[str, Any]:
     return {"id": "batch_req_1", "custom_id": "c", "response": response, "error": None}
 
 
+ANSWER = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+
+
 def responses(content: Any, status: str = "completed", **more: Any) -> dict[str, Any]:
     output = [{"type": "reasoning", "summary": []}, {"type": "message", "content": content}]
     return ok({"object": "response", "model": "gpt-x-2026", "status": status, "output": output, **more})
@@ -65,6 +69,14 @@ def responses(content: Any, status: str = "completed", **more: Any) -> dict[str,
         (ok({"choices": [{"text": "old", "finish_reason": "stop"}]}), ("succeeded", "old", "stop", "complete")),
         (ok({"object": "list", "data": [{"embedding": [0.1]}]}), ("succeeded", None, None, "other")),
         ({**chat({"content": "hi"}), "error": {}}, ("succeeded", "hi", "stop", "complete")),
+        (
+            {**chat({"content": "hi"}), "error": {"code": None, "message": None}},
+            ("succeeded", "hi", "stop", "complete"),
+        ),
+        ({**chat({"content": "hi"}), "error": {"code": "", "data": []}}, ("succeeded", "hi", "stop", "complete")),
+        (ok(ANSWER, None), ("succeeded", "hi", "stop", "complete")),
+        (ok({**ANSWER, "error": {"code": None}}, "OK"), ("succeeded", "hi", "stop", "complete")),
+        (ok({"status": "completed", "output": []}, None), ("succeeded", None, "completed", "complete")),
         (responses([{"type": "output_text", "text": "a"}] * 2), ("succeeded", "aa", "completed", "complete")),
         (responses([{"type": "refusal", "refusal": "No."}]), ("succeeded", "No.", "refusal", "refused")),
         (
@@ -111,12 +123,20 @@ def never_ran(error: Any) -> dict[str, Any]:
         (http_error(404, code="model_not_found"), "failed", ("model_not_found", 404, False)),
         (http_error(429, code="rate_limit_exceeded"), "failed", ("rate_limit_exceeded", 429, True)),
         (http_error(429, code="insufficient_quota"), "failed", ("insufficient_quota", 429, False)),
-        (http_error(429, type="insufficient_quota", code="x"), "failed", ("x", 429, False)),
+        (http_error(429, type="insufficient_quota", code="x"), "failed", ("insufficient_quota", 429, False)),
         (http_error(408), "failed", ("http_408", 408, True)),
         (http_error(409), "failed", ("http_409", 409, True)),
         (http_error("500", type="server_error"), "failed", ("server_error", 500, True)),
         (http_error(503), "failed", ("http_503", 503, True)),
         (ok(None, 0), "failed", ("no_response", 0, True)),
+        (ok(ANSWER, 0), "failed", ("no_response", 0, True)),
+        (ok({**ANSWER, "error": {"code": "server_error"}}, None), "failed", ("server_error", 0, True)),
+        (never_ran({"code": "x", "type": "billing_not_active"}), "failed", ("billing_not_active", None, False)),
+        (
+            responses([], "failed", error={"code": "x", "type": "insufficient_quota"}),
+            "failed",
+            ("insufficient_quota", None, False),
+        ),
         (ok(None), "failed", ("no_body", 200, True)),
         (ok("text", 200), "failed", ("no_body", 200, True)),
         (ok("Bad gateway", 502), "failed", ("http_502", 502, True)),
@@ -214,6 +234,9 @@ def test_anthropic_answers(line: dict[str, Any], expected: tuple[Any, ...]) -> N
     assert short(decode(AnthropicProvider, line)) == expected
 
 
+SPENT = "enforced_spend_limit_reached"
+
+
 def errored(inner: Any) -> dict[str, Any]:
     return {
         "custom_id": "c",
@@ -234,7 +257,12 @@ def errored(inner: Any) -> dict[str, Any]:
         (
             errored({"type": "rate_limit_error", "details": {"error_code": "enforced_spend_limit_reached"}}),
             "failed",
-            ("rate_limit_error", 429, False),
+            ("enforced_spend_limit_reached", 429, False),
+        ),
+        (
+            errored({"type": "rate_limit_error", "details": {"error_code": "tokens_a_minute"}}),
+            "failed",
+            ("tokens_a_minute", 429, True),
         ),
         (errored({"type": "brand_new_error"}), "failed", ("brand_new_error", None, False)),
         (errored("just text"), "failed", ("error", None, False)),
@@ -517,6 +545,25 @@ def test_openai_states(status: Any, outcome: str | None, known: bool) -> None:
     assert snapshot.created_at == "2023-11-14T22:13:20.000Z"
 
 
+@pytest.mark.parametrize(
+    ("counts", "files", "late"),
+    [
+        ({"total": 2, "completed": 2, "failed": 0}, {}, True),
+        ({"total": 2, "completed": 1, "failed": 1}, {"error_file_id": "file-e"}, True),
+        ({"total": 2, "completed": 2, "failed": 0}, {"output_file_id": "file-o"}, False),
+        ({"total": 2, "completed": 0, "failed": 2}, {"error_file_id": "file-e"}, False),
+        ({"total": 0, "completed": 0, "failed": 0}, {}, False),
+        (None, {}, False),
+    ],
+)
+def test_openai_answers_without_a_file_are_waited_for(counts: Any, files: dict[str, str], late: bool) -> None:
+    """Collected now, the answers that were counted and paid for would be missing, and be sent again."""
+    batch = {"id": "batch_1", "status": "completed", "request_counts": counts, "output_file_id": None, **files}
+    snapshot = openai_adapter.snapshot_of({**batch, "completed_at": 1_700_000_000})
+    assert (snapshot.outcome, snapshot.known_state, snapshot.late) == ("completed", True, late)
+    assert len(snapshot.files) == len(files)
+
+
 def test_openai_batch_errors_name_their_line() -> None:
     """Of the batch's own errors only a full queue is worth sending again."""
     data = [
@@ -588,7 +635,10 @@ OUTPUT = {"responsesFile": "files/batch-1"}
         (operation("BATCH_STATE_RUNNING", response=OUTPUT), None, True, 0),
         (operation("BATCH_STATE_SUCCEEDED", response=OUTPUT, done=True), "completed", True, 1),
         (operation("JOB_STATE_SUCCEEDED", response=OUTPUT), "completed", True, 1),
-        (operation("BATCH_STATE_SUCCEEDED"), None, True, 0),
+        (operation("BATCH_STATE_SUCCEEDED"), "completed", True, 0),
+        (operation("BATCH_STATE_SUCCEEDED", response={"@type": "x"}, done=True), "completed", True, 0),
+        (operation("BATCH_STATE_PARTIALLY_SUCCEEDED", response={"@type": "x"}), "completed", True, 0),
+        (operation("BATCH_STATE_PARTIALLY_SUCCEEDED", response=OUTPUT), "completed", True, 1),
         (operation("BATCH_STATE_FAILED", error={"code": 3}), "failed", True, 0),
         (operation("BATCH_STATE_CANCELLED", error={"code": 13}), "cancelled", True, 0),
         (operation("BATCH_STATE_CANCELLED", response=OUTPUT), "cancelled", True, 1),
@@ -598,8 +648,9 @@ OUTPUT = {"responsesFile": "files/batch-1"}
     ],
 )
 def test_gemini_states(batch: dict[str, Any], outcome: str | None, known: bool, files: int) -> None:
-    """A batch that succeeded before its output can be seen still counts as running."""
+    """A batch that succeeded before its output can be seen is late: its file is waited for."""
     snapshot = gemini_adapter.snapshot_of(batch)
+    assert snapshot.late is (outcome == "completed" and not files)
     assert (snapshot.outcome, snapshot.known_state) == (outcome, known)
     assert snapshot.files == (RemoteFile("output", "files/batch-1"),) * files
     assert snapshot.counts == {"requestCount": 2}
@@ -628,12 +679,59 @@ def test_gemini_batch_says_why_it_failed_and_when_it_goes() -> None:
         ({"retry-after": "soon"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after-ms": "nan", "retry-after": "10"}, 10),
+        ({"retry-after-ms": "-1"}, None),
+        ({"retry-after": "3600"}, 3600),
+        ({"retry-after": "86400"}, 3600),
+        ({"retry-after": "1e300"}, 3600),
+        ({"retry-after-ms": "86400000"}, 3600),
+        ({"retry-after": "Fri, 31 Dec 2999 23:59:59 GMT"}, 3600),
         ({}, None),
     ],
 )
 def test_retry_after_is_read_in_every_form(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, milliseconds or a date; anything else is no wish."""
+    """Seconds, milliseconds or a date, an hour at most; anything else is no wish."""
     assert wire.retry_after_s(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, "server") for status in (201, 204, 304, 408, 409, 499, 500)),
+        (400, "refused"),
+        (402, "no_credit"),
+        (422, "refused"),
+        (None, "network"),
+    ],
+)
+def test_the_status_says_whether_something_was_done(status: int | None, kind: str) -> None:
+    """Below 400 nothing was refused, and 408, 409 and 499 come of waiting: the batch may be there."""
+    error = wire.provider_error(
+        ValueError("odd"), provider="openai", operation="create", remote_id=None, key=None, status_code=status
+    )
+    assert (error.kind, error.maybe_accepted) == (kind, kind in ("server", "network"))
+
+
+def test_a_short_key_is_not_cut_out_of_words() -> None:
+    """Keys of local servers are words such as "x" or "none": no message would be left."""
+    assert wire.scrubbed("exit code 1", "x") == "exit code 1"
+    assert wire.scrubbed("the key of-eight is bad", "of-eight") == "the key [key] is bad"
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (AnthropicProvider, errored({"type": "rate_limit_error", "details": {"error_code": SPENT}})),
+        (OpenAIProvider, http_error(429, type="insufficient_quota", code="x")),
+        (OpenAIProvider, http_error(400, code="billing_hard_limit_reached", type="invalid_request_error")),
+        (OpenAIProvider, never_ran({"code": "billing_not_active"})),
+    ],
+)
+def test_a_line_that_wants_money_holds_the_run(make: type[Provider], line: dict[str, Any]) -> None:
+    """The word for it reaches the error's type, whatever status and other words stand beside it."""
+    result = decode(make, line)
+    assert decide(result.outcome, result.error, 1) == HOLD_NO_CREDIT
 
 
 @pytest.mark.parametrize(

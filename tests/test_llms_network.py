@@ -15,7 +15,7 @@ import pytest
 from batchfast.errors import MissingKey, ProviderError
 from batchfast.fake import FakeServer, Fault
 from batchfast.jsonl import lines_of
-from batchfast.llms import PROVIDERS, AnthropicProvider, BatchProvider, GeminiProvider, OpenAIProvider
+from batchfast.llms import PROVIDERS, AnthropicProvider, BatchProvider, GeminiProvider, OpenAIProvider, wire
 from batchfast.records import BatchSnapshot, Candidate, RemoteFile, Request, Result, Shard
 
 KEY = "sk-canary-0123456789"
@@ -197,6 +197,32 @@ def test_collect_by_is_when_results_go(server: FakeServer, tmp_path: Path) -> No
     assert days == {"openai": None, "anthropic": 29, "gemini": 2}
 
 
+@pytest.mark.parametrize(
+    ("fault", "raises"),
+    [
+        (Fault("status", route="file", status=500), False),
+        (Fault("status", route="file", status=429), False),
+        (Fault("status", route="file", status=400), False),
+        (Fault("cut", route="file"), False),
+        (Fault("status", route="file", status=200, body="<html>"), False),
+        (Fault("status", route="file", status=401), True),
+    ],
+)
+def test_openai_ends_without_its_files_expiry(fault: Fault, raises: bool, server: FakeServer, tmp_path: Path) -> None:
+    """When files go is information: without it the end is known all the same. Only a bad key stops the poll."""
+    provider = provider_at(server, "openai")
+    remote_id = send(provider, shard_of(provider, tmp_path))
+    server.finish(remote_id)
+    server.plan(fault)
+    if raises:
+        with pytest.raises(ProviderError, match="401"):
+            provider.poll(remote_id)
+    else:
+        snapshot = provider.poll(remote_id)
+        assert (snapshot.outcome, snapshot.collect_by, len(snapshot.files)) == ("completed", None, 1)
+    assert server.fired(fault) == 1
+
+
 def test_openai_results_go_when_the_first_of_their_files_does(server: FakeServer, tmp_path: Path) -> None:
     """`collect_by` is the earliest expires_at of output and error file; a file that is gone has none to tell."""
     server.plan(Fault("error", custom_id="n0nce-1-"))
@@ -222,15 +248,6 @@ def test_openai_results_go_when_the_first_of_their_files_does(server: FakeServer
     for file in snapshot.files:
         provider.delete(file.ref)
     assert provider.poll(remote_id).collect_by is None
-
-
-def test_anthropic_says_when_to_ask_again(server: FakeServer, tmp_path: Path) -> None:
-    """A running batch is answered with Retry-After: 10, on a 200."""
-    provider = provider_at(server, "anthropic")
-    remote_id = send(provider, shard_of(provider, tmp_path))
-    assert provider.poll(remote_id).retry_after_s == 10
-    server.finish(remote_id)
-    assert provider.poll(remote_id).retry_after_s is None
 
 
 # finding again what was sent
@@ -277,6 +294,15 @@ def test_an_openai_batch_is_found_by_its_file(server: FakeServer, tmp_path: Path
     assert provider.find(shard, None) == [Candidate(batch.id, file_id, certain=True)]
 
 
+def test_an_openai_batch_is_found_by_its_label_alone(server: FakeServer, tmp_path: Path) -> None:
+    """Its input file may be gone, or have another name: the metadata is enough."""
+    provider = provider_at(server, "openai")
+    shard = shard_of(provider, tmp_path)
+    file_id = provider.upload(shard_of(provider, tmp_path, label="another-name"))
+    remote_id = provider.create(shard, file_id)
+    assert provider.find(shard, None) == [Candidate(remote_id, file_id, certain=True)]
+
+
 def test_an_openai_batch_below_the_fence_is_not_looked_at(server: FakeServer, tmp_path: Path) -> None:
     """What was listed before the intent was written cannot be what came of it; the walk ends there."""
     provider = provider_at(server, "openai")
@@ -307,6 +333,18 @@ def test_an_anthropic_batch_is_found_by_its_size(server: FakeServer, tmp_path: P
     assert {candidate.remote_id for candidate in provider.find(shard, None)} == {ours, before}
 
 
+def test_an_archived_anthropic_batch_is_no_candidate(server: FakeServer, tmp_path: Path) -> None:
+    """It ended weeks ago and has no results to prove anything by; a deleted fence lets the walk reach it."""
+    provider = provider_at(server, "anthropic")
+    shard = shard_of(provider, tmp_path)
+    old = send(provider, shard)
+    server.finish(old)
+    assert [candidate.remote_id for candidate in provider.find(shard, "deleted")] == [old]
+    server.advance(hours=30 * 24)
+    ours = send(provider, shard)
+    assert provider.find(shard, "deleted") == [Candidate(ours, None, certain=False)]
+
+
 @each_provider
 def test_the_newest_batch_is_the_fence(name: str, server: FakeServer, tmp_path: Path) -> None:
     """What is listed above it came later."""
@@ -325,7 +363,10 @@ ERRORS = [
     ("openai", {"status": 429}, "rate_limit"),
     ("openai", {"status": 429, "code": "insufficient_quota"}, "no_credit"),
     ("openai", {"status": 400, "code": "billing_hard_limit_reached"}, "no_credit"),
+    ("openai", {"status": 402}, "no_credit"),
     ("openai", {"status": 400}, "refused"),
+    *((name, {"status": status}, "server") for name in PROVIDERS for status in (408, 409)),
+    *((name, {"status": 499, "body": ""}, "server") for name in PROVIDERS),
     ("openai", {"status": 413, "body": "<html>too large</html>"}, "refused"),
     ("openai", {"status": 404}, "not_found"),
     ("openai", {"status": 500}, "server"),
@@ -341,9 +382,15 @@ ERRORS = [
         },
         "no_credit",
     ),
+    (
+        "anthropic",
+        {"status": 400, "message": "You have reached your specified API usage limits. You will regain access soon."},
+        "no_credit",
+    ),
     ("anthropic", {"status": 413, "body": "Payload Too Large"}, "refused"),
     ("anthropic", {"status": 429}, "rate_limit"),
     ("anthropic", {"status": 529}, "server"),
+    ("gemini", {"status": 402}, "no_credit"),
     ("gemini", {"status": 403}, "bad_key"),
     ("gemini", {"status": 400}, "refused"),
     ("gemini", {"status": 404}, "not_found"),
@@ -364,6 +411,7 @@ def test_a_refused_create_says_what_kind_it_is(
         send(provider, shard_of(provider, tmp_path))
     error = caught.value
     assert (error.kind, error.status_code) == (kind, fault["status"])
+    assert error.maybe_accepted is (kind == "server")
     assert (error.provider, error.operation) == (name, "create")
     assert "\n" not in str(error)
     assert error.__cause__ is not None
@@ -527,6 +575,37 @@ def elsewhere() -> Iterator[Odd]:
     server.close()
 
 
+@each_provider
+def test_a_proxy_gets_no_call_to_this_machine(
+    name: str, odd: Odd, elsewhere: Odd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxy variables without NO_PROXY would send the fake's calls, or a local server's, to the proxy."""
+    monkeypatch.delenv("NO_PROXY")
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, elsewhere.url)
+    assert odd_provider(name, odd).newest() is None
+    assert odd.seen
+    assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize(
+    ("url", "trusts"),
+    [
+        ("http://localhost:1/v1", False),
+        ("http://127.0.0.1:1", False),
+        ("http://127.3.2.1", False),
+        ("http://[::1]:1", False),
+        ("http://10.0.0.1", True),
+        ("https://localhost.example", True),
+        ("https://api.openai.com/v1", True),
+    ],
+)
+def test_only_loopback_goes_without_the_environment(url: str, trusts: bool) -> None:
+    """Every other endpoint may need the proxy."""
+    with wire.http_client(url, 1) as client:
+        assert client.trust_env is trusts
+
+
 def odd_provider(name: str, odd: Odd) -> AnyProvider:
     return PROVIDERS[name](MODELS[name], KEY, base_url=odd.url)
 
@@ -672,6 +751,42 @@ def test_gemini_says_how_long_to_wait_in_the_body(odd: Odd) -> None:
         odd_provider("gemini", odd).newest()
     assert (caught.value.kind, caught.value.retry_after_s) == ("rate_limit", 34.5)
     assert str(caught.value) == "gemini newest: HTTP 429 RESOURCE_EXHAUSTED: You exceeded your quota"
+
+
+def test_gemini_waits_an_hour_at_most(odd: Odd) -> None:
+    """The wait in the body is held to the same bound as the header's."""
+    error = {"code": 429, "message": "no", "details": [{"retryDelay": "86400s"}]}
+    odd.answers = {"GET": (429, {}, json.dumps({"error": error}).encode())}
+    with pytest.raises(ProviderError) as caught:
+        odd_provider("gemini", odd).newest()
+    assert caught.value.retry_after_s == 3600
+
+
+def test_a_gemini_precondition_is_a_matter_of_billing(odd: Odd, tmp_path: Path) -> None:
+    """Gemini API docs, troubleshooting: the free tier is not available in that country, enable billing."""
+    error = {"code": 400, "message": "User location is not supported.", "status": "FAILED_PRECONDITION"}
+    odd.answers = dict.fromkeys(("GET", "POST"), (400, {}, json.dumps({"error": error}).encode()))
+    provider = odd_provider("gemini", odd)
+    shard = shard_of(provider, tmp_path)
+    for call in (lambda: provider.upload(shard), lambda: provider.create(shard, "files/x")):
+        with pytest.raises(ProviderError) as caught:
+            call()
+        assert (caught.value.kind, caught.value.status_code) == ("no_credit", 400)
+    with pytest.raises(ProviderError) as caught:
+        provider.poll("batches/x")
+    assert caught.value.kind == "refused"
+
+
+def test_a_cancel_that_comes_too_late_is_no_error(odd: Odd) -> None:
+    """Refused because the batch is ending, or has ended and its output is not named yet: as good as cancelled."""
+    for name, batch in {
+        "openai": {"id": "b", "status": "completed", "request_counts": {"completed": 1}},
+        "anthropic": {"id": "b", "processing_status": "canceling"},
+        "gemini": {"name": "batches/b", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}},
+    }.items():
+        odd.answers = {"GET": (200, {}, json.dumps(batch).encode()), "POST": (409, {}, b'{"error": {}}')}
+        provider = odd_provider(name, odd)
+        provider.cancel("batches/b")
 
 
 @each_provider

@@ -81,15 +81,14 @@ def test_an_output_folder_that_cannot_be_written_is_found_before_sending(fake: F
         assert home.store.runs() == []
 
 
-def test_raw_results_survive_the_loss_of_the_database(fake: FakeServer, tmp_path: Path) -> None:
-    """state.db was moved away: the same spec takes another id rather than the old run's folder."""
+def test_raw_results_survive_an_older_database(fake: FakeServer, tmp_path: Path) -> None:
+    """state.db came from a backup that does not know the run: the spec takes another id, not the old run's folder."""
     with session(fake, tmp_path) as home:
         first, _ = home.enter(spec(), fake=True)
         with home.work(first) as engine:
             home.settle(engine.ctx, engine.drive())
         results = {path: path.read_bytes() for path in (home.home.run(first.id) / "results").iterdir()}
-    for path in tmp_path.glob(".batchfast/state.db*"):
-        path.unlink()
+        home.store.connection.executescript("DELETE FROM runs; DELETE FROM shards; DELETE FROM batches")
     with session(fake, tmp_path) as home:
         second, _ = home.enter(spec(), fake=True)
     assert second.id == f"{first.id}-2"
@@ -101,17 +100,30 @@ def test_two_processes_that_enter_one_spec_make_one_run(
 ) -> None:
     """The other one was quicker, between the look and the lock: its run is taken, and its files are left alone."""
     with session(fake, tmp_path) as home, session(fake, tmp_path) as other:
-        lock = batchfast.session.run_lock
+        lock = batchfast.session.entering
 
         def slow_lock(*arguments: Any) -> Any:
-            monkeypatch.setattr(batchfast.session, "run_lock", lock)
+            monkeypatch.setattr(batchfast.session, "entering", lock)
             other.enter(spec(), fake=True)
             return lock(*arguments)
 
-        monkeypatch.setattr(batchfast.session, "run_lock", slow_lock)
+        monkeypatch.setattr(batchfast.session, "entering", slow_lock)
         run, new = home.enter(spec(), fake=True)
         assert not new
         assert [row.id for row in home.store.runs()] == [run.id]
+
+
+def test_a_lost_database_is_not_taken_for_a_new_home(fake: FakeServer, tmp_path: Path) -> None:
+    """state.db is gone or empty while runs/ is not: sending would pay again, so nothing is sent."""
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(), fake=True)
+        with home.work(run) as engine:
+            engine.send_all()
+    for path in tmp_path.glob(".batchfast/state.db*"):
+        path.unlink()
+    with pytest.raises(StoreError, match=r"runs/ beside it holds runs: restore it from a backup"):
+        session(fake, tmp_path)
+    assert len(fake.batches("openai")) == 1
 
 
 class SmallProvider(OpenAIProvider):

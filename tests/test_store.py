@@ -32,7 +32,7 @@ def test_a_corrupt_database_is_one_clear_line(tmp_path: Path) -> None:
     """Not a database: the message says so and what to do; the file is left as it was."""
     path = tmp_path / "state.db"
     path.write_bytes(b"this is no database, " * 100)
-    with pytest.raises(StoreError, match=r"cannot be read .*move it away"):
+    with pytest.raises(StoreError, match=r"cannot be read .*restore it from a backup, or move the whole folder"):
         Store(path)
     assert path.read_bytes().startswith(b"this is no")
 

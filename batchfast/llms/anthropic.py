@@ -84,6 +84,7 @@ class AnthropicProvider(Provider):
     hard_limits = Limits(100_000, 256_000_000, envelope_bytes=len(_BODY_START) + len(_BODY_END) - 1)
     default_max_requests = 100_000
     missing_parameters = ("frequency_penalty",)
+    ending_states = frozenset({"canceling", "ended"})
 
     # pure
 
@@ -100,6 +101,12 @@ class AnthropicProvider(Provider):
             return body | {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
         tool = {"name": _TOOL, "description": "Hand over the texts that were asked for.", "input_schema": schema}
         return body | {"tools": [tool], "tool_choice": {"type": "tool", "name": _TOOL}}
+
+    def _refused_extra(self) -> Mapping[str, str]:
+        if not _WITHOUT_FORMAT.search(self.model_id):
+            return self.refused_extra
+        why = f"does not go with the tool that {self.model_id} is made to answer through: leave it out"
+        return {**self.refused_extra, **dict.fromkeys(("tools", "tool_choice", "thinking"), why)}
 
     def _default_max_tokens(self) -> int:
         return _SHORT_MAX_TOKENS if _SHORT.search(self.model_id) else _MAX_TOKENS
@@ -166,10 +173,12 @@ class AnthropicProvider(Provider):
 
     def find(self, shard: Shard, fence: str | None) -> list[Candidate]:
         # A batch carries neither name nor metadata: its size is all there is until its results show the custom_ids.
+        # An archived one has none to show, and ended weeks ago; a fence that was deleted lets the walk come that far.
         return [
             Candidate(remote_id, None, certain=False)
             for batch in self._walk(fence)
             if (remote_id := as_word(batch.get("id")))
+            and not batch.get("archived_at")
             and sum(wire.counts_of(batch.get("request_counts")).values()) == shard.requests
         ]
 
@@ -177,12 +186,10 @@ class AnthropicProvider(Provider):
         with self._calling("poll", remote_id):
             response = self._sdk().messages.batches.with_raw_response.retrieve(remote_id).http_response
         snapshot = snapshot_of(self._answer(response.content, "poll", remote_id))
-        retry_after = wire.retry_after_s(response.headers)
         return dataclasses.replace(
             snapshot,
             remote_id=remote_id,
             files=tuple(dataclasses.replace(file, ref=remote_id) for file in snapshot.files),
-            retry_after_s=retry_after,
         )
 
     def download(self, file: RemoteFile) -> Iterator[bytes]:
@@ -202,11 +209,8 @@ class AnthropicProvider(Provider):
                 yield from response.iter_bytes()
 
     def cancel(self, remote_id: str) -> None:
-        try:
-            with self._calling("cancel", remote_id):
-                self._sdk().messages.batches.with_raw_response.cancel(remote_id)
-        except ProviderError as exc:
-            self._unless_ending(exc, remote_id)
+        with self._cancelling(remote_id):
+            self._sdk().messages.batches.with_raw_response.cancel(remote_id)
 
     def delete(self, file_id: str) -> None:
         """There are no files; a batch whose results are given is deleted with them."""
@@ -260,14 +264,6 @@ class AnthropicProvider(Provider):
                 # "Not there" would have the shard sent, and paid, again.
                 raise self._unreadable("find", None, "the list of batches repeats itself from page to page")
             after = last
-
-    def _unless_ending(self, exc: ProviderError, remote_id: str) -> None:
-        """A batch that has ended cannot be cancelled, which is as good; any other refusal is raised."""
-        if exc.status_code not in (400, 409):
-            raise exc
-        snapshot = self.poll(remote_id)
-        if snapshot.outcome is None and snapshot.remote_state != "canceling":
-            raise exc
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import anthropic
@@ -368,9 +364,8 @@ def _errored(custom_id: str, kind: str | None, error: object) -> Result:
     message = inner.get("message") or (f"result of type {kind}" if kind != "errored" else None)
     status = _STATUS_OF_ERROR.get(name or "")
     code = as_word(as_object(inner.get("details")).get("error_code"))
-    return Result(
-        custom_id, "failed", error=wire.request_error(name or "no_result", message, status_code=status, words=[code])
-    )
+    error = wire.request_error(code or name or "no_result", message, status_code=status, words=[name])
+    return Result(custom_id, "failed", error=error)
 
 
 def _usage(usage: object) -> Usage | None:

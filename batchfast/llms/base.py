@@ -13,6 +13,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from urllib.parse import urlsplit
@@ -101,6 +102,10 @@ class Provider(BatchProvider, ABC):
     hard_limits: ClassVar[Limits]
     default_max_requests: ClassVar[int]
     missing_parameters: ClassVar[tuple[str, ...]] = ()
+    # Body fields that `extra` may not set, with what to do instead; a field within an object is "outer.inner".
+    refused_extra: ClassVar[Mapping[str, str]] = {}
+    # Words for a batch that is about to end although its outcome is not known yet: no cancel changes it any more.
+    ending_states: ClassVar[frozenset[str]]
 
     # The SDK's client and its connections, made at the first network call.
     _client: Any = None
@@ -143,7 +148,7 @@ class Provider(BatchProvider, ABC):
         self._check()
         for parameter in _SAMPLING:  # 1 and 1.0 are one setting, and must be the same bytes
             value = getattr(self, parameter)
-            setattr(self, parameter, None if value is None else float(value))
+            setattr(self, parameter, None if value is None else float(value) + 0.0)  # and so must 0.0 and -0.0
         # A conflict in `extra`, or a value that is not JSON, shows in any request.
         self.encode(Request(custom_id="trial", prompt="", num_samples=1))
 
@@ -170,10 +175,15 @@ class Provider(BatchProvider, ABC):
                 )
         if self.system_prompt is not None and not isinstance(self.system_prompt, str):
             raise ConfigError(f"{self.name} {self.model_id}: system_prompt must be text, not {self.system_prompt!r}")
+        for parameter in ("model_id", "system_prompt"):
+            if not _is_sendable(getattr(self, parameter) or ""):
+                raise ConfigError(
+                    f"{self.name} {self.model_id!a}: {parameter} holds half of a character (a lone surrogate), which "
+                    "cannot be sent: mend it"
+                )
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigError(f"{self.name} {self.model_id}: timeout must be above 0 seconds, not {self.timeout!r}")
-        if "stream" in self.extra:
-            raise ConfigError(f"{self.name} {self.model_id}: extra.stream has no meaning in a batch: leave it out")
+        self._check_extra()
         for key, value in (self.price or {}).items():
             if key not in ("input", "output", "cached") or not _is_number(value) or value < 0:
                 raise ConfigError(
@@ -182,6 +192,19 @@ class Provider(BatchProvider, ABC):
                 )
         if self.price is not None and not {"input", "output"} <= self.price.keys():
             raise ConfigError(f"{self.name} {self.model_id}: price needs both input and output")
+
+    def _check_extra(self) -> None:
+        refused = {"stream": "has no meaning in a batch: leave it out", **self._refused_extra()}
+        extra = self._wire_extra()
+        for field, why in refused.items():
+            outer, _, inner = field.partition(".")
+            fields = wire.as_object(extra.get(outer)) if inner else extra
+            if (inner or outer) in fields:
+                raise ConfigError(f"{self.name} {self.model_id}: extra.{field} {why}")
+
+    def _refused_extra(self) -> Mapping[str, str]:
+        """`refused_extra` as it is for this model."""
+        return self.refused_extra
 
     @property
     def limits(self) -> Limits:
@@ -198,7 +221,8 @@ class Provider(BatchProvider, ABC):
             "top_p": self.top_p,
             "frequency_penalty": self.frequency_penalty,
             "system_prompt": self.system_prompt,
-            "extra": self.extra,
+            # As it is sent, so that another spelling of the same request is not another run.
+            "extra": _sorted(without_none(self._wire_extra())),
         }
         return {"provider": self.name} | {key: value for key, value in values.items() if value not in (None, {})}
 
@@ -207,9 +231,15 @@ class Provider(BatchProvider, ABC):
         The base URL that calls go to.
 
         Raises:
-            ConfigError: It is not an http(s) address, or holds a user name or password.
+            ConfigError: It is not an http(s) address, or holds a user name, a password, a query or a fragment.
         """
         url = (self.base_url or os.environ.get(self.url_variable) or self.default_url).strip().rstrip("/")
+        if any(char in url for char in "@?#"):
+            # Before any message quotes it: these are where passwords and tokens stand.
+            raise ConfigError(
+                f"{self.name}: the base URL holds a password, a query or a fragment (one of @ ? #), and base URLs are "
+                "recorded: leave that out"
+            )
         try:
             parts = urlsplit(url)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -217,8 +247,6 @@ class Provider(BatchProvider, ABC):
             usable = False
         if not usable:
             raise ConfigError(f"{self.name}: base URL {url!r} must be an address that begins with https:// or http://")
-        if "@" in parts.netloc:
-            raise ConfigError(f"{self.name}: the base URL holds a password, and base URLs are recorded: leave it out")
         return url
 
     def bound_to(self, base_url: str, api_key: str | None = None) -> Self:
@@ -234,6 +262,7 @@ class Provider(BatchProvider, ABC):
 
         Raises:
             MissingKey: There is none.
+            ConfigError: A `.env` file cannot be read.
             ProviderError: It holds characters that no HTTP header can carry (kind "bad_key").
         """
         key = self._find_key().strip()
@@ -251,7 +280,7 @@ class Provider(BatchProvider, ABC):
         variables = (self.api_key_env,) if self.api_key_env else self.key_variables
         if self.api_key and self.api_key.strip():
             return self.api_key
-        for source in (os.environ, *map(_read_dotenv, self.dotenv_files)):
+        for source in chain((os.environ,), map(_read_dotenv, self.dotenv_files)):  # a file only where needed
             for variable in variables:
                 value = source.get(variable)
                 if value and value.strip():
@@ -269,8 +298,9 @@ class Provider(BatchProvider, ABC):
         try:
             return wire.compact_json(self._line(request)).encode()
         except UnicodeEncodeError as exc:
+            where = "extra" if _is_sendable(request.prompt) else f"request {request.custom_id}"
             raise ConfigError(
-                f"request {request.custom_id}: its text holds half of a character (a lone surrogate at position "
+                f"{where}: its text holds half of a character (a lone surrogate at position "
                 f"{exc.start} of its line), which cannot be sent: mend the prompt or the value it comes from"
             ) from exc
         except (TypeError, ValueError, RecursionError) as exc:
@@ -322,6 +352,19 @@ class Provider(BatchProvider, ABC):
         except (*wire.transport_errors(), *self._sdk_errors()) as exc:
             raise self._error(exc, operation, remote_id) from exc
 
+    @contextmanager
+    def _cancelling(self, remote_id: str) -> Iterator[None]:
+        """A batch that has ended cannot be cancelled, which is as good; any other refusal is raised."""
+        try:
+            with self._calling("cancel", remote_id):
+                yield
+        except ProviderError as exc:
+            if exc.status_code not in (400, 409) or exc.kind == "bad_key":
+                raise
+            snapshot = self.poll(remote_id)
+            if snapshot.outcome is None and snapshot.remote_state not in self.ending_states:
+                raise
+
     @abstractmethod
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         """What the SDK raises. Asked only when something was raised, so that nothing loads early."""
@@ -365,11 +408,24 @@ def _sorted(value: Any) -> Any:
 
 
 def _read_dotenv(path: Path) -> Mapping[str, str | None]:
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values  # only where there is a file to read
+    try:
+        if not path.is_file():
+            return {}
+        from dotenv import dotenv_values  # only where there is a file to read
 
-    return dotenv_values(path)
+        return dotenv_values(path)
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8: save it as UTF-8") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+
+
+def _is_sendable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def merge_extra(body: dict[str, Any], extra: Mapping[str, Any], where: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from batchfast.errors import ConfigError, ProviderError
@@ -80,13 +80,10 @@ _STUMBLES = (ValueError, KeyError, TypeError, AttributeError)
 # Fields of generationConfig that people know from the SDK, where they stand one level higher.
 _GENERATION_FIELDS = frozenset(
     {
-        "candidateCount",
         "frequencyPenalty",
         "maxOutputTokens",
         "presencePenalty",
-        "responseJsonSchema",
         "responseMimeType",
-        "responseSchema",
         "seed",
         "stopSequences",
         "temperature",
@@ -95,6 +92,12 @@ _GENERATION_FIELDS = frozenset(
         "topP",
     }
 )
+_OWN_SCHEMA = "would change the form that replies are read in, which batchfast sets itself: leave it out"
+_REFUSED_GENERATION_FIELDS = {
+    "candidateCount": "asks for several replies, of which one would be read: use num_samples_per_prompt",
+    "responseJsonSchema": _OWN_SCHEMA,
+    "responseSchema": _OWN_SCHEMA,
+}
 
 
 class GeminiProvider(Provider):
@@ -108,6 +111,16 @@ class GeminiProvider(Provider):
     hard_limits = Limits(max_requests=1_000_000, max_bytes=2_000_000_000)
     # An expired batch gives nothing back, so a smaller one loses less.
     default_max_requests = 10_000
+    refused_extra: ClassVar[Mapping[str, str]] = {
+        "model": "has an argument of its own: use model_id",
+        **_REFUSED_GENERATION_FIELDS,
+        **{f"generationConfig.{name}": why for name, why in _REFUSED_GENERATION_FIELDS.items()},
+    }
+    ending_states = frozenset(
+        f"{prefix}_STATE_{word}"
+        for prefix in ("BATCH", "JOB")
+        for word in ("CANCELLING", "SUCCEEDED", "PARTIALLY_SUCCEEDED")
+    )
 
     # pure
 
@@ -214,7 +227,6 @@ class GeminiProvider(Provider):
         return dataclasses.replace(
             snapshot_of(self._answer(response.content, "poll", remote_id)),
             remote_id=remote_id,
-            retry_after_s=wire.retry_after_s(response.headers),
         )
 
     def download(self, file: RemoteFile) -> Iterator[bytes]:
@@ -228,13 +240,8 @@ class GeminiProvider(Provider):
             yield from response.iter_bytes()
 
     def cancel(self, remote_id: str) -> None:
-        try:
-            with self._calling("cancel", remote_id):
-                self._sdk().batches.cancel(name=remote_id)
-        except ProviderError as exc:
-            # A batch that has ended cannot be cancelled, which is as good; any other refusal is raised.
-            if exc.status_code not in (400, 409) or exc.kind == "bad_key" or self.poll(remote_id).outcome is None:
-                raise
+        with self._cancelling(remote_id):
+            self._sdk().batches.cancel(name=remote_id)
 
     def delete(self, file_id: str) -> None:
         try:
@@ -312,6 +319,8 @@ class GeminiProvider(Provider):
             kind = "bad_key"
         elif status == 403 and message and "may not exist" in message:
             kind = "not_found"  # what the service says of a file that is gone
+        elif status == 400 and about.get("status") == "FAILED_PRECONDITION" and operation in ("upload", "create"):
+            kind = "no_credit"  # billing is not set up, or has to be where the caller is: for a person, not for a retry
         response = getattr(exc, "response", None)
         waits = (wire.retry_after_s(response.headers) if response is not None else None, _retry_delay(details))
         return wire.provider_error(
@@ -332,8 +341,8 @@ def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
     """
     An operation of the batch service, as create, get and list write it.
 
-    A batch that succeeded but whose output cannot be seen yet still counts as running: the state is ahead of the
-    output now and then, and a batch that has ended is asked for its files only once.
+    A batch that succeeded may name its output file a little later: the state is ahead of it now and then. Ours never
+    answer inline.
 
     Source:
         Gemini API docs, batches, and recorded operations of 2026-08; read 2026-11.
@@ -344,8 +353,6 @@ def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
     outcome = _ENDED.get(word)
     output, response = as_object(about.get("output")), as_object(batch.get("response"))
     ref = as_word(output.get("responsesFile")) or as_word(response.get("responsesFile"))
-    if outcome == "completed" and not (output or response):
-        outcome = None
     created_at, ended_at = wire.utc(about.get("createTime")), wire.utc(about.get("endTime"))
     return BatchSnapshot(
         remote_id=as_text(batch.get("name")) or "",
@@ -355,6 +362,7 @@ def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
         counts=wire.counts_of(about.get("batchStats")),
         errors=(_rpc_error(batch["error"]),) if batch.get("error") else (),
         files=(RemoteFile("output", ref),) if ref and outcome is not None else (),
+        late=outcome == "completed" and ref is None,
         created_at=created_at,
         ended_at=ended_at,
         collect_by=wire.later(ended_at or created_at, _KEPT_S),
@@ -462,7 +470,7 @@ def _usage(usage: object) -> Usage | None:
     return wire.usage_or_none(
         Usage(
             input_tokens=None if prompt is None else prompt + tools,
-            # Thoughts are billed as output, and are not among the candidates' tokens.
+            # What the model thought costs as much as what it wrote, but is counted apart.
             output_tokens=None if visible is None else visible + (thoughts or 0),
             cached_input_tokens=as_count(about.get("cachedContentTokenCount", missing)),
             reasoning_tokens=thoughts,

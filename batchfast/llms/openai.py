@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from batchfast.errors import ProviderError
 from batchfast.llms import wire
@@ -60,6 +60,11 @@ class OpenAIProvider(Provider):
     # OpenAI reference, batches.create: up to 50,000 requests and 200 MB; read 2026-11.
     hard_limits = Limits(max_requests=50_000, max_bytes=200_000_000)
     default_max_requests = 50_000
+    refused_extra: ClassVar[Mapping[str, str]] = {
+        "n": "asks for several replies, of which one would be read: use num_samples_per_prompt",
+        "max_tokens": "is an older name: use max_completion_tokens",
+    }
+    ending_states = frozenset({"cancelling", "completed"})
 
     # pure
 
@@ -99,11 +104,13 @@ class OpenAIProvider(Provider):
         custom_id = as_word(data.get("custom_id"))
         if custom_id is None:
             raise ValueError("a line without a custom_id")
-        if data.get("error"):  # some compatible servers write {} for none
+        if _is_error(data.get("error")):
             return _never_ran(custom_id, data["error"])
         response = as_object(data.get("response"))
         status = as_count(response.get("status_code"))
         body = response.get("body")
+        if status is None and _is_answer(body):  # compatible servers: an answer without its status
+            status = 200
         if status is None or not 200 <= status < 300:
             return _refused_with(custom_id, status or 0, body)
         if not isinstance(body, dict):
@@ -159,7 +166,6 @@ class OpenAIProvider(Provider):
             snapshot,
             remote_id=remote_id,
             collect_by=min(expiries, default=None),
-            retry_after_s=wire.retry_after_s(response.http_response.headers),
         )
 
     def download(self, file: RemoteFile) -> Iterator[bytes]:
@@ -170,11 +176,8 @@ class OpenAIProvider(Provider):
             yield from response.iter_bytes()
 
     def cancel(self, remote_id: str) -> None:
-        try:
-            with self._calling("cancel", remote_id):
-                self._sdk().batches.with_raw_response.cancel(remote_id)
-        except ProviderError as exc:
-            self._unless_ending(exc, remote_id)
+        with self._cancelling(remote_id):
+            self._sdk().batches.with_raw_response.cancel(remote_id)
 
     def delete(self, file_id: str) -> None:
         try:
@@ -228,22 +231,15 @@ class OpenAIProvider(Provider):
             after = last
 
     def _expiry(self, file_id: str) -> str | None:
+        """When a file goes: information, without which the batch's end is still known."""
         try:
             with self._calling("poll", file_id):
                 response = self._sdk().files.with_raw_response.retrieve(file_id)
+            return wire.utc(self._answer(response.http_response.content, "poll", file_id).get("expires_at"))
         except ProviderError as exc:
-            if exc.kind != "not_found":
+            if exc.kind == "bad_key":
                 raise
             return None
-        return wire.utc(self._answer(response.http_response.content, "poll", file_id).get("expires_at"))
-
-    def _unless_ending(self, exc: ProviderError, remote_id: str) -> None:
-        """A batch that has ended cannot be cancelled, which is as good; any other refusal is raised."""
-        if exc.status_code not in (400, 409):
-            raise exc
-        snapshot = self.poll(remote_id)
-        if snapshot.outcome is None and snapshot.remote_state != "cancelling":
-            raise exc
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import openai
@@ -270,6 +266,8 @@ def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
     """
     A batch object as OpenAI writes it. `collect_by` is not in it: only the result files know when they go.
 
+    A batch that is completed, counts answers and names no output file may name it later.
+
     Source:
         OpenAI reference, the batch object, and recorded batches of 2023-11 to 2026-08; read 2026-11.
     """
@@ -277,6 +275,7 @@ def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
     word = {"canceled": "cancelled", "canceling": "cancelling"}.get(state.lower(), state.lower())
     outcome = _ENDED.get(word)
     output, errors = as_word(batch.get("output_file_id")), as_word(batch.get("error_file_id"))
+    counts = wire.counts_of(batch.get("request_counts"))
     files = (
         *([RemoteFile("output", output)] if output else ()),
         *([RemoteFile("error", errors)] if errors else ()),
@@ -285,10 +284,11 @@ def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:
         remote_id=as_text(batch.get("id")) or "",
         outcome=outcome,
         remote_state=state,
-        known_state=outcome is not None or word in _RUNNING,
-        counts=wire.counts_of(batch.get("request_counts")),
+        known_state=word in _RUNNING or word in _ENDED,
+        counts=counts,
         errors=tuple(_batch_errors(batch.get("errors"))),
         files=files if outcome is not None else (),
+        late=outcome == "completed" and output is None and bool(counts.get("completed")),
         created_at=wire.utc(batch.get("created_at")),
         ended_at=wire.utc(batch.get(f"{word}_at")) if outcome is not None else None,
     )
@@ -309,6 +309,18 @@ def _is_input(file: Mapping[str, Any], label: str) -> bool:
         as_word(file.get("id")) is not None
         and file.get("filename") == f"{label}.jsonl"
         and file.get("purpose") in ("batch", None)
+    )
+
+
+def _is_error(error: object) -> bool:
+    """Some compatible servers write {}, or an object of nulls, for none."""
+    return any(error.values()) if isinstance(error, dict) else bool(error)
+
+
+def _is_answer(body: object) -> bool:
+    about = as_object(body)
+    return any(isinstance(about.get(name), list) for name in ("choices", "output")) and not _is_error(
+        about.get("error")
     )
 
 
@@ -372,7 +384,7 @@ def _from_responses(custom_id: str, body: Mapping[str, Any]) -> Result:
     if status in ("failed", "cancelled"):
         about = as_object(body.get("error"))
         kind = as_word(about.get("code")) or as_word(about.get("type")) or status
-        error = wire.request_error(kind, about.get("message"))
+        error = wire.request_error(kind, about.get("message"), words=[as_word(about.get("type"))])
         return Result(custom_id, "failed" if status == "failed" else "cancelled", None, None, model, usage, error)
     # Reasoning items come before the message, so the text is not simply in the first one.
     parts = [

@@ -7,6 +7,7 @@ must not cost the answers around it.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import re
@@ -36,7 +37,8 @@ NO_CREDIT = frozenset(
         "enforced_spend_limit_reached",
     }
 )
-_NO_CREDIT_TEXT = "credit balance is too low"
+# What Anthropic says in a 400 that has no word of its own for it.
+_NO_CREDIT_TEXTS = ("credit balance is too low", "reached your specified api usage limits")
 # Words with which a provider says that the same request may succeed later, whatever the status beside them.
 _PASSING = frozenset(
     {
@@ -57,6 +59,8 @@ _KEY_SHAPES = re.compile(
     r"(?i:bearer\s+)\S+|\bsk-[\w*-]{4,}|\bAIza[\w*-]{8,}|\bAQ\.[\w*-]{16,}|\bhf_\w{8,}|[\w-]*\*{3,}[\w*-]*"
 )
 _MESSAGE_CHARS = 600
+_SHORTEST_KEY = 8  # what is shorter would stand in ordinary words, and is the key of no service
+_MAX_WAIT_S = 3600.0
 _MAX_COUNT = 2**63 - 1  # what SQLite can hold
 
 
@@ -160,18 +164,20 @@ def later(moment: str | None, seconds: float) -> str | None:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds a response asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP date."""
+    """
+    Seconds a response asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP date.
+
+    At most an hour: a wrong header, or a wrong clock here, must not put a run to sleep for days.
+    """
     milliseconds = _seconds(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
     asked = headers.get("retry-after")
-    seconds = _seconds(asked)
-    if seconds is not None or not asked:
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
+    seconds = _seconds(asked) if milliseconds is None else milliseconds / 1000
+    if seconds is None and asked:
+        try:
+            seconds = max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+        except (ValueError, OverflowError, OSError):
+            return None
+    return None if seconds is None else min(seconds, _MAX_WAIT_S)
 
 
 def _seconds(value: str | None) -> float | None:
@@ -184,7 +190,7 @@ def _seconds(value: str | None) -> float | None:
 
 def scrubbed(text: str, key: str | None = None) -> str:
     """Text from a provider without anything that looks like a key."""
-    if key:
+    if key and len(key) >= _SHORTEST_KEY:
         text = text.replace(key, "[key]")
     return _KEY_SHAPES.sub("[key]", text)
 
@@ -201,14 +207,15 @@ def request_error(
     Why one request, or a batch, failed.
 
     Args:
-        kind: The provider's word; without one the status stands in.
+        kind: The provider's most specific word; without one the status stands in.
         retryable: Where the caller knows; otherwise it follows from the status and the provider's words.
-        words: More words of the provider beside `kind`.
+        words: More words of the provider beside `kind`. One about money becomes the error's type: it holds the run.
     """
-    known = {word for word in (kind, *words) if word}
+    known = {word: None for word in (kind, *words) if word}
     if retryable is None:
-        retryable = _may_pass(status_code, known)
-    name = kind or (f"http_{status_code}" if status_code else "unknown")
+        retryable = _may_pass(status_code, set(known))
+    name = next((word for word in known if word in NO_CREDIT), kind)
+    name = name or (f"http_{status_code}" if status_code else "unknown")
     return RequestError(scrubbed(name), scrubbed(as_text(message) or ""), status_code, retryable)
 
 
@@ -233,7 +240,8 @@ def http_client(endpoint: str, timeout_s: float) -> httpx2.Client:
     """
     import httpx2
 
-    home = _origin(httpx2.URL(endpoint))
+    url = httpx2.URL(endpoint)
+    home = _origin(url)
 
     def stay(request: httpx2.Request) -> None:
         if _origin(request.url) != home:
@@ -245,7 +253,16 @@ def http_client(endpoint: str, timeout_s: float) -> httpx2.Client:
         timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
         follow_redirects=True,
         event_hooks={"request": [stay]},
+        # A proxy's loopback is another machine's: the call, key included, would go to whatever listens there.
+        trust_env=not _is_loopback(url.host),
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
@@ -310,7 +327,7 @@ def provider_error(
 def _kind(status_code: int | None, words: set[str], message: str) -> str:
     if status_code is None:
         return "network"
-    if status_code == 402 or words & NO_CREDIT or _NO_CREDIT_TEXT in message.lower():
+    if status_code == 402 or words & NO_CREDIT or any(text in message.lower() for text in _NO_CREDIT_TEXTS):
         return "no_credit"
     if status_code in (401, 403):
         return "bad_key"
@@ -318,7 +335,8 @@ def _kind(status_code: int | None, words: set[str], message: str) -> str:
         return "not_found"
     if status_code == 429:
         return "rate_limit"
-    # 408 and 409 are what servers say when they gave up waiting, for the body or for a lock: like a 5xx.
-    if status_code >= 500 or status_code in (408, 409):
+    # 408 and 409 are what servers say when they gave up waiting, for the body or for a lock, 499 what proxies say of a
+    # caller who did: like a 5xx. Below 400 nothing was refused, only not understood here. It may have been done.
+    if status_code >= 500 or status_code < 400 or status_code in (408, 409, 499):
         return "server"
     return "refused"

@@ -47,7 +47,7 @@ REQUIRED_NAMES = ("num_samples", "language_name", "document_type", "topic")
 _METADATA_NAMES = ("provider", "prompt_index", "request_index", "sample_index")
 
 _PLACEHOLDER = re.compile(r"\{\{([^{}\s]+)\}\}|\{(" + "|".join(REQUIRED_NAMES) + r")\}")
-_LOOKALIKE = re.compile(r"\{\{?\s*(\w[\w .-]{0,60}?)\s*\}")
+_LOOKALIKE = re.compile(r"\{\{?\s*(\w[\w .-]{0,60}?)\s*\}\}?")
 _NEAR = 0.8
 # Only for a hint beside an error that stands anyway.
 _NEAR_ENOUGH_FOR_A_HINT = 0.6
@@ -242,6 +242,9 @@ class RawDatasetConfig(_Model):
     def _check_output_file(cls, output_file: str) -> str:
         if not output_file.strip():
             raise ValueError("output_file is blank: give a file name")
+        # A path drops the slash at its end, which says that a folder is meant.
+        if os.path.basename(output_file) in ("", ".", ".."):  # noqa: PTH119
+            raise ValueError(f"output_file {output_file!r} ends without the name of a file: add one")
         return output_file
 
     @model_validator(mode="after")
@@ -296,8 +299,9 @@ def _lookalikes(pieces: Sequence[Piece]) -> Iterator[tuple[str, str]]:
     """What looks like a placeholder in a template's plain text: as written, and as the name it may mean."""
     for piece in pieces:
         for match in _LOOKALIKE.finditer(piece.text):
-            closing = "}" * (len(match[0]) - len(match[0].lstrip("{")))
-            yield match[0].rstrip("}") + closing, re.sub(r"[\s.-]+", "_", match[1]).casefold()
+            # As many braces at the end as at the start: another one closes something around it.
+            opened, bare = len(match[0]) - len(match[0].lstrip("{")), match[0].rstrip("}")
+            yield match[0][: len(bare) + opened], re.sub(r"[\s.-]+", "_", match[1]).casefold()
 
 
 def _hint(name: str, pieces: Sequence[Piece]) -> str:

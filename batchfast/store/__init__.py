@@ -72,8 +72,8 @@ class Store:
             self._prepare()
         except sqlite3.DatabaseError as exc:
             raise StoreError(
-                f"{path} cannot be read as batchfast's database ({exc}); move it away to start afresh "
-                "(raw results stay in runs/), or restore it from a backup"
+                f"{path} cannot be read as batchfast's database ({exc}); restore it from a backup, or "
+                "move the whole folder away to start afresh (what was paid for would be paid again)"
             ) from exc
 
     def close(self) -> None:
@@ -93,6 +93,11 @@ class Store:
                 "upgrade with: pip install -U batchfast"
             )
         if version < SCHEMA_VERSION:
+            if any((self.path.parent / "runs").glob("*/spec.json")):
+                raise StoreError(
+                    f"{self.path} is empty or of no version, but runs/ beside it holds runs: restore it from a backup, "
+                    "or move runs/ away to start afresh (what was paid for would be paid again)"
+                )
             from batchfast.store.migrations import migrate  # brings sqlite-utils, which `status` has no time for
 
             migrate(self.connection, self.path)
@@ -104,18 +109,21 @@ class Store:
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.connection.execute("COMMIT")
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # SQLite itself has rolled back where the disk is full
+                self.connection.execute("ROLLBACK")
             raise
-        self.connection.execute("COMMIT")
 
     # -- home
 
     def nonce(self) -> str:
         """Eight hex digits that tell this home's requests from another's; made once."""
-        with self.transaction():
+        query = "SELECT value FROM home WHERE key = 'nonce'"
+        row = self.connection.execute(query).fetchone()
+        if row is None:
             self.connection.execute("INSERT OR IGNORE INTO home VALUES ('nonce', ?)", (secrets.token_hex(4),))
-            row = self.connection.execute("SELECT value FROM home WHERE key = 'nonce'").fetchone()
+            row = self.connection.execute(query).fetchone()
         return str(row[0])
 
     # -- runs
@@ -206,6 +214,13 @@ class Store:
         """One compare-and-set: False where the shard is not in state `old` any more."""
         return self.update_shard(shard_id, old, state=new, **columns)
 
+    def put_off(self, run_no: int, entry: int, until: str, note: str) -> None:
+        """No waiting shard of an entry is sent before `until`."""
+        self.connection.execute(
+            "UPDATE shards SET not_before = ?, note = ? WHERE run_no = ? AND entry = ? AND state = 'waiting'",
+            (until, note, run_no, entry),
+        )
+
     def accept(self, shard_id: int, old: ShardState, remote_id: str, at: str) -> bool:
         """The provider has the shard as batch `remote_id`: it runs. False where another process was first."""
         with self.transaction():
@@ -236,9 +251,9 @@ class Store:
         Enter every outcome of a shard, its counts and what is sent again, all or nothing.
 
         Args:
-            results: One row per request; consumed inside the transaction.
+            results: One row per request; consumed before the transaction begins.
             tally: Filled while `results` is consumed, read afterwards.
-            again: Shards that ask again for what may yet succeed.
+            again: Shards that ask again for what may yet succeed; consumed after `results`.
 
         Returns:
             False where another process has ended it; nothing is changed then.
@@ -246,20 +261,34 @@ class Store:
         Raises:
             StoreError: The counts do not cover the shard: nothing is changed.
         """
+        plans = self._take_in(results, again)
         with self.transaction():
-            current = self.shard(shard.id)
-            if current.state != shard.state:
+            if self.shard(shard.id).state != shard.state:
                 return False
-            marks = ", ".join("?" * len(RequestRow._fields))
-            self.connection.executemany(f"INSERT INTO requests VALUES ({marks})", results)  # noqa: S608
+            self.connection.execute("INSERT INTO requests SELECT * FROM temp.incoming")
             counted = tally.succeeded + tally.failed + tally.expired + tally.cancelled + tally.resent
             if counted != shard.requests:
                 raise StoreError(
                     f"shard {shard.id}: {counted} outcomes for {shard.requests} requests; nothing was entered"
                 )
             self.move(shard.id, shard.state, new, note=note, not_before=None, **_columns(tally))
-            self._add_shards(shard.run_no, again)
+            self._add_shards(shard.run_no, plans)
         return True
+
+    def _take_in(self, results: Iterable[RequestRow], again: Iterable[ShardPlan]) -> list[ShardPlan]:
+        """
+        Consume `results` into a temporary table of this connection, then `again`: reading replies takes time, in
+        which other processes shall not have to wait for the database.
+        """
+        self.connection.execute("CREATE TEMP TABLE IF NOT EXISTS incoming AS SELECT * FROM main.requests WHERE 0")
+        marks = ", ".join("?" * len(RequestRow._fields))
+        self.connection.execute("BEGIN")
+        try:
+            self.connection.execute("DELETE FROM temp.incoming")
+            self.connection.executemany(f"INSERT INTO temp.incoming VALUES ({marks})", results)  # noqa: S608
+        finally:
+            self.connection.execute("COMMIT")
+        return list(again)
 
     # -- batches
 
@@ -369,11 +398,9 @@ class Store:
         """Say what is about to stand at `path`, so that it is known as ours even after a crash."""
         self.connection.execute("INSERT OR IGNORE INTO outputs VALUES (?, ?, ?)", (run_no, str(path), sha256))
 
-    def wrote(self, run_no: int, path: Path, sha256: str) -> bool:
-        """Whether the run once wrote exactly this content at `path`."""
-        found = self.connection.execute(
-            "SELECT 1 FROM outputs WHERE run_no = ? AND path = ? AND sha256 = ?", (run_no, str(path), sha256)
-        )
+    def wrote(self, run_no: int, sha256: str) -> bool:
+        """Whether the run once wrote exactly this content: here, or before the folder was moved."""
+        found = self.connection.execute("SELECT 1 FROM outputs WHERE run_no = ? AND sha256 = ?", (run_no, sha256))
         return found.fetchone() is not None
 
 

@@ -51,6 +51,7 @@ def m001_first_tables(db: Database) -> None:
             "entry": int,
             "number": int,
             "attempt": int,
+            "uncounted": int,
             "provider": str,
             "model_id": str,
             "positions": str,

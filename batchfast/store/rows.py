@@ -52,6 +52,7 @@ class ShardRow:
     A shard as the store knows it.
 
     Attributes:
+        uncounted: How many of its attempts ended in a hold, which is nobody's try (count).
         positions: Which of its entry's requests it holds, as `records.Positions` text.
         fence: Newest batch the provider listed before the create.
         intent_at: When the create was about to be made; `absent_at`: when the provider first did not list it.
@@ -69,6 +70,7 @@ class ShardRow:
     entry: int
     number: int
     attempt: int
+    uncounted: int
     provider: str
     model_id: str
     positions: str
