@@ -12,7 +12,7 @@ from batchfast.engine import Engine
 from batchfast.errors import StoreError
 from batchfast.fake import FakeServer, Fault
 from batchfast.spec import Conduct
-from batchfast.submit import send
+from batchfast.submit import recover, send
 from tests.helpers import MODELS, FakeClock, provider, read, session, spec
 
 PROVIDERS = sorted(MODELS)
@@ -272,3 +272,32 @@ def test_a_batch_that_may_be_ours_is_watched_until_its_results_tell(
             fake.advance(hours=25)  # the other one expires, and its results name another home
             assert engine.drive().settled
     assert len(fake.batches("anthropic")) == 2
+
+
+def test_one_late_look_is_not_enough(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
+    """The morning after a crash: one listing without the batch is not believed, a second one is."""
+    plan(Fault("status", provider="openai", route="create", nth=1))
+    clock = FakeClock(fake)
+    with session(fake, tmp_path, clock) as home:
+        run, _ = home.enter(spec(), fake=True)
+        send(home.context(run), home.store.shards(run.no)[0])
+        clock.advance(36_000)
+        ctx = home.context(run)
+        states = []
+        for _ in range(2):
+            recover(ctx, home.store.shards(run.no)[0])
+            states.append(home.store.shards(run.no)[0].state)
+    assert states == ["submitting", "waiting"]
+
+
+def test_the_fence_is_the_newest_batch_before_the_create(fake: FakeServer, tmp_path: Path) -> None:
+    """It stands in the store before anything is sent, and so do the intent and the uploaded file."""
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(provider(max_requests_per_batch=2)), fake=True)
+        ctx = home.context(run)
+        for row in home.store.shards(run.no):
+            send(ctx, row)
+        first, second = home.store.shards(run.no)
+        assert (first.fence, second.fence) == (None, home.store.batches(run.no)[first.id].remote_id)
+        assert first.intent_at is not None
+        assert None not in (first.file_id, second.file_id)
