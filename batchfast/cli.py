@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import _thread
+import errno
 import json
 import logging
+import math
 import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
 from batchfast import __version__
-from batchfast.errors import BatchfastError, ConfigError, NotReady, RunBusy
+from batchfast.errors import BatchfastError, ConfigError, NotReady, RunBusy, StoreError
 from batchfast.home import Home, home_for
 from batchfast.status import run_status
 from batchfast.store import OPEN, RunRow, Store
-from batchfast.views import failures_line, ledger_line, one_line, plain, plan_view, run_view, runs_view, show_view, usd
+from batchfast.views import (
+    count,
+    failures_line,
+    ledger_line,
+    money,
+    one_line,
+    plain,
+    plan_view,
+    run_view,
+    runs_view,
+    show_view,
+)
 
 if TYPE_CHECKING:
+    from batchfast.context import Context
     from batchfast.engine import Progress
     from batchfast.export import Written
     from batchfast.session import Session
@@ -34,12 +56,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass
 class Options:
-    """Global options, wherever on the line they stood."""
+    """Global options, wherever on the line they stood, and the home that they led to."""
 
     home: str | None = None
     json: bool = False
     fake: bool = False
     verbose: bool = False
+    used: Home | None = None
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -139,7 +162,7 @@ def compile_(spec: Path, folder: Path) -> None:
     with Store(home.database) as store:
         for path, requests in compile_files(loaded, store, folder, fake=_options().fake):
             click.echo(str(path))
-            _say(f"{path.name}: {requests:,} requests, {path.stat().st_size:,} bytes")
+            _say(f"{path.name}: {count(requests, 'request')}, {path.stat().st_size:,} bytes")
 
 
 # -- sending
@@ -160,14 +183,15 @@ def submit(spec: Path, again: bool) -> int:
             raise already_sent(run)
         _announce(session, run, new)
         with session.work(run, loaded.providers) as engine:
+            _check_output(engine.ctx, Path(run.output_file), "name another output_file, or move one of them away")
             progress = engine.send_all()
-            _warn_of_output(engine.ctx)
         status = run_status(session.store, session.store.run(run.id))
         click.echo(json.dumps(status) if _options().json else run.id)
-        _say_what_was_sent(status, spec)
+        _say_what_was_sent(status)
     if progress.held:
-        _say(f"run {run.id} is held: {plain(status['reason'] or progress.held)}")
+        _say_held(run, status["reason"] or progress.held)
         return ERROR
+    _say_what_comes_next(status, spec)
     return DONE if progress.running or not progress.ledger.waiting else NOT_READY
 
 
@@ -193,7 +217,7 @@ def run(spec: Path, again: bool, output: Path | None, force: bool) -> int:
 @global_options
 def watch(run: str | None, output: Path | None, force: bool) -> int:
     """Collect in a loop until nothing can move by itself."""
-    with _session(_home()) as session:
+    with _existing() as session:
         return _drive(session, session.up_to_date(_resolve(session.store, run)), output, force)
 
 
@@ -211,33 +235,41 @@ def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, 
     settled. Exit code 3 says that something still runs.
     """
     from batchfast.export import write_partial
+    from batchfast.runs import check_writable
 
-    with _session(_home()) as session:
+    with _existing() as session:
         row = session.up_to_date(_resolve(session.store, run))
+        target = _target(row, output)
         with session.work(row) as engine:
+            if not no_send:
+                check_writable(target)
             progress = engine.one_pass(sends=not no_send, everything=True)
             if partial:
                 path, rows = write_partial(engine.ctx, Path(row.output_file))
-                _say(f"wrote {rows:,} rows of {path}, as far as the run is settled")
-            written = session.settle(engine.ctx, progress, output=_absolute(output), force=force)
-        return _finish(session, row, progress, written)
+                _say(f"wrote {count(rows, 'row')} to {path}, as far as the run is settled")
+            written = session.settle(engine.ctx, progress, output=target, force=force)
+        return _finish(session, engine.ctx, progress, written, target)
 
 
 @cli.command(epilog=_example("batchfast cancel latest", "batchfast collect latest    # keeps what finished"))
 @run_argument
 @global_options
-def cancel(run: str | None) -> None:
+def cancel(run: str | None) -> int:
     """Cancel at the providers, keep what finished, send nothing more."""
     from batchfast.engine import cancel_run
 
-    with _session(_home()) as session:
+    with _existing() as session:
         row = _resolve(session.store, run)
         if not any(shard.state in OPEN for shard in session.store.shards(row.no)):
             raise ConfigError(f"run {row.id} has settled: there is nothing to cancel")
-        cancel_run(session.context(row))
+        missed = cancel_run(session.context(row))
         ledger = asdict(session.store.ledger(row))
     _say(f"run {row.id}: cancel was asked for; {ledger_line(ledger)}")
-    _say(f"keep what finished with: batchfast watch {row.id}")
+    if missed:
+        _say(_runnable(f"could not be cancelled yet: {', '.join(missed)}; try again: batchfast cancel {row.id}"))
+        return ERROR
+    _say(_runnable(f"keep what finished with: batchfast watch {row.id}"))
+    return DONE
 
 
 # -- looking
@@ -247,15 +279,18 @@ def cancel(run: str | None) -> None:
 @run_argument
 @global_options
 def status(run: str | None) -> None:
-    """All runs, or the batches of one. No network."""
+    """All runs, or the batches of one. No network.
+
+    With --json and no RUN always a list, with RUN one object.
+    """
     with _open_store() as store:
         rows = store.runs()
-        if run is None and not _options().json and len(rows) != 1:
-            click.echo(runs_view((row, store.ledger(row), store.rows(row.no)) for row in rows))
+        if run is None and _options().json:
+            click.echo(json.dumps([run_status(store, row) for row in rows], ensure_ascii=False))
         elif run is None and len(rows) != 1:
-            click.echo(json.dumps([run_status(store, row) for row in rows]))
+            click.echo(runs_view([(row, store.ledger(row), store.rows(row.no)) for row in rows]))
         else:
-            _report(run_status(store, _resolve(store, run)), run_view)
+            _report(run_status(store, _resolve(store, run)), _run_view)
 
 
 @cli.command(epilog=_example("batchfast show latest 17"))
@@ -263,11 +298,11 @@ def status(run: str | None) -> None:
 @global_options
 def show(words: tuple[str, ...]) -> None:
     """Request N from prompt to raw reply to rows."""
-    if len(words) > 2 or not words[-1].isdigit():
+    if len(words) > 2 or not (words[-1].isascii() and words[-1].isdecimal()):
         raise click.UsageError("say which request, for example: batchfast show latest 17")
     from batchfast.show import show as show_request
 
-    with _session(_home()) as session:
+    with _existing() as session:
         row = _resolve(session.store, words[0] if len(words) == 2 else None)
         _report(show_request(session.context(row, offline=True), int(words[-1])), show_view)
 
@@ -286,25 +321,40 @@ def parse(provider: str, files: Sequence[Path]) -> int:
 
     One line per request: what the provider says of it. No store, no network.
     """
-    from batchfast.jsonl import located_lines
     from batchfast.llms import PROVIDERS
 
     decoder = PROVIDERS[provider]("any")
     bad = 0
     for file in files:
-        try:
-            for number, (_, line) in enumerate(located_lines(file), start=1):
-                try:
-                    result = asdict(decoder.decode(line))
-                except ValueError as exc:
-                    _say(f"{file}, line {number}: {one_line(str(exc))}; skipped")
-                    bad += 1
-                    continue
-                del result["ending"]
-                click.echo(json.dumps(result, ensure_ascii=False))
-        except OSError as exc:
-            raise ConfigError(f"cannot read {file}: {exc.strerror}") from exc
+        for number, line in _raw_lines(file):
+            try:
+                result = asdict(decoder.decode(line))
+            except ValueError as exc:
+                _say(f"{file}, line {number}: {one_line(str(exc))}; skipped")
+                bad += 1
+                continue
+            del result["ending"]
+            click.echo(json.dumps(result, ensure_ascii=False))
     return ERROR if bad else DONE
+
+
+def _raw_lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines of a result file, numbered from 1; only what goes wrong with this file is blamed on it."""
+    from batchfast.jsonl import located_lines
+
+    try:
+        for number, (_, line) in enumerate(located_lines(file), start=1):
+            yield number, line
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot read {file}: {exc.strerror or exc}; name a result file as the provider gave it"
+        ) from exc
+
+
+def _finite(_: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a number of seconds", param=parameter)
+    return value
 
 
 @cli.group(epilog=_example("batchfast fake serve --port 8000"))
@@ -316,14 +366,12 @@ def fake() -> None:
 @fake.command(epilog=_example("batchfast fake serve --port 8000 --batch-seconds 10"))
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--batch-seconds", type=click.FloatRange(min=0), default=1.0, envvar="BATCHFAST_FAKE_SECONDS",
-              show_default=True,
+              show_default=True, callback=_finite,
               help="Time from a batch's create to its end.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Other seed, other answers.")
 @global_options
 def serve(port: int, batch_seconds: float, seed: int) -> None:
     """Serve until Ctrl-C; prints the lines that point the official SDKs here."""
-    import threading
-
     from batchfast.fake import FakeServer
 
     folder = _home().make().fake
@@ -357,13 +405,17 @@ def _report(data: dict[str, Any], view: Callable[[dict[str, Any]], str]) -> None
 
 
 def _home(spec: Path | None = None) -> Home:
-    if chosen := _options().home:
-        return Home(Path(chosen).absolute())
-    return home_for(spec.absolute().parent if spec else Path.cwd())
+    options = _options()
+    if options.home:
+        options.used = Home(Path(options.home).absolute())
+    else:
+        options.used = home_for(spec.absolute().parent if spec else Path.cwd())
+    return options.used
 
 
-def _absolute(path: Path | None) -> Path | None:
-    return path.absolute() if path else None
+def _target(run: RunRow, output: Path | None) -> Path:
+    """Where a person wants the dataset."""
+    return output.absolute() if output else Path(run.output_file)
 
 
 def _open_store() -> Store:
@@ -376,6 +428,12 @@ def _session(home: Home) -> Session:
     return Session(home)
 
 
+def _existing() -> Session:
+    """The session of a command that has no use for a home without a run: it makes none."""
+    _open_store().close()
+    return _session(_home())
+
+
 def _load(spec: Path) -> Spec:
     from batchfast.spec import load_spec
 
@@ -385,9 +443,15 @@ def _load(spec: Path) -> Spec:
 def _resolve(store: Store, name: str | None) -> RunRow:
     """The run a person means; with --fake only fake runs are looked at when no name says otherwise."""
     fake = _options().fake
+    runs = store.runs()
+    if fake and name in (None, "latest") and runs and not any(run.fake for run in runs):
+        raise ConfigError(f"no fake runs in {store.path.parent}; --fake or BATCHFAST_FAKE is set")
     run = store.resolve(name, fake=True if fake and name in (None, "latest") else None)
     if fake and not run.fake:
-        raise ConfigError(f"run {run.id} was sent to {', '.join(run.endpoints)}, not to the fake: leave --fake out")
+        raise ConfigError(
+            f"run {run.id} was sent to {', '.join(run.endpoints)}, not to the fake: "
+            "leave --fake out (or unset BATCHFAST_FAKE)"
+        )
     return run
 
 
@@ -395,40 +459,107 @@ def _announce(session: Session, run: RunRow, new: bool) -> None:
     ledger = session.store.ledger(run)
     where = "FAKE " if run.fake else ""
     if new:
-        _say(f"{where}run {run.id}: {ledger.total:,} requests in {len(session.store.shards(run.no))} files")
+        files = count(len(session.store.shards(run.no)), "file")
+        _say(f"{where}run {run.id}: {count(ledger.total, 'request')} in {files}")
     else:
         _say(f"{where}run {run.id} goes on: {ledger_line(asdict(ledger))}")
 
 
-def _warn_of_output(ctx: Any) -> None:
+def _check_output(ctx: Context, target: Path, instead: str = "use -o FILE or --force", *, force: bool = False) -> None:
+    """
+    Before money is spent: can the rows be written, and will they land where a person looks for them?
+
+    Raises:
+        ConfigError: They could be written nowhere.
+    """
     from batchfast.export import choose_path
+    from batchfast.runs import check_writable
 
-    target = Path(ctx.run.output_file)
-    if (path := choose_path(ctx, target)) != target:
-        _say(f"{target} holds something else and will be left alone: the rows will go to {path}")
+    check_writable(target)
+    if force or not (others := _others(ctx, target)):
+        return
+    try:
+        path = choose_path(ctx, target)
+    except ConfigError as exc:
+        raise ConfigError(
+            f"{others}, and the file that would take its place, hold something else than this run's rows; "
+            f"nothing was sent: {instead}"
+        ) from exc
+    _say(f"{others} holds something else and will be left alone: the rows will go to {path}")
 
 
-def _say_what_was_sent(status: dict[str, Any], spec: Path) -> None:
-    ledger, name = status["requests"], status["run"]
+def _others(ctx: Context, target: Path) -> str:
+    """Which of the dataset's files hold what this run did not write; empty where none does."""
+    from batchfast.export import failures_path, ours
+
+    return " and ".join(str(path) for path in (target, failures_path(target)) if not ours(ctx, path))
+
+
+def _say_held(run: RunRow, reason: str) -> None:
+    _say(f"batchfast: run {run.id} is held: {plain(reason)}")
+    _say(_runnable(f"mend that, then: batchfast collect {run.id}"))
+
+
+def _say_what_was_sent(status: dict[str, Any]) -> None:
+    ledger = status["requests"]
     batches = sum(batch["state"] == "running" for batch in status["batches"])
-    _say(f"sent: {ledger['in_flight']:,} requests in {batches} batches; waiting: {ledger['waiting']:,}")
+    sent = f"{count(ledger['in_flight'], 'request')} in {count(batches, 'batch', 'batches')}"
+    _say(f"sent: {sent}; waiting: {ledger['waiting']:,}")
     for batch in status["batches"]:
         if batch["note"] and batch["state"] != "running":
             _say(f"{batch['provider']} {batch['model_id']} shard {batch['shard']}: {one_line(batch['note'], 300)}")
     if status["collect_by"]:
         _say(f"collect by: {status['collect_by']}")
-    _say(f"next: batchfast watch {name}   (or, later: batchfast collect {name})")
-    if ledger["waiting"]:
-        _say(f"or by cron: */15 * * * *  cd {spec.absolute().parent} && batchfast collect {name}")
+
+
+def _say_what_comes_next(status: dict[str, Any], spec: Path) -> None:
+    name = status["run"]
+    _say(_runnable(f"next: batchfast watch {name}   (or, later: batchfast collect {name})"))
+    if status["requests"]["waiting"]:
+        _say(f"or by cron: */15 * * * *  {_cron_command(name, spec.absolute().parent)}")
+
+
+def _cron_command(run: str, folder: Path) -> str:
+    """What collects a run, for cron: it knows no PATH and no current folder, and takes % for a newline."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py" and script.parent.name == "batchfast":
+        program = f"{shlex.quote(sys.executable)} -m batchfast"
+    elif script.is_file() and script.stem == "batchfast":
+        program = shlex.quote(str(script.absolute()))
+    else:
+        program = "batchfast"
+    command = f"cd {shlex.quote(str(folder))} && {program} collect {run}{_home_option(_options().used, folder)}"
+    return command.replace("%", r"\%")
+
+
+def _home_option(home: Home | None, folder: Path) -> str:
+    """` --home DIR` where a command typed in `folder` would not find the home by itself."""
+    if home is None or home_for(folder).path.resolve() == home.path.resolve():
+        return ""
+    return f" --home {shlex.quote(str(home.path))}"
+
+
+def _runnable(text: str, options: Options | None = None) -> str:
+    """A message whose commands work as they stand, typed in the current folder."""
+    option = _home_option((options or _options()).used, Path.cwd())
+    command = r"\bbatchfast (?:(?:watch|collect|cancel) [\w-]+|status\b(?: [\w-]+)?)"
+    return re.sub(command, lambda found: found[0] + option, text)
+
+
+def _run_view(status: dict[str, Any]) -> str:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    command = status["next_command"]
+    return run_view(status | {"next_command": _runnable(command) if command else None}, width)
 
 
 def _drive(session: Session, run: RunRow, output: Path | None, force: bool, spec: Spec | None = None) -> int:
+    target = _target(run, output)
     with session.work(run, spec.providers if spec else None) as engine:
-        _warn_of_output(engine.ctx) if output is None and not force else None
+        _check_output(engine.ctx, target, force=force)
         with _live(session.store, run) as show_progress:
             progress = engine.drive(show_progress)
-        written = session.settle(engine.ctx, progress, output=_absolute(output), force=force)
-    return _finish(session, run, progress, written)
+        written = session.settle(engine.ctx, progress, output=target, force=force)
+    return _finish(session, engine.ctx, progress, written, target)
 
 
 def _live(store: Store, run: RunRow) -> AbstractContextManager[Callable[[Progress], None]]:
@@ -440,35 +571,36 @@ def _live(store: Store, run: RunRow) -> AbstractContextManager[Callable[[Progres
     return LiveView(store, run)
 
 
-def _finish(session: Session, run: RunRow, progress: Progress, written: Written | None) -> int:
+def _finish(session: Session, ctx: Context, progress: Progress, written: Written | None, target: Path) -> int:
     """Say how a pass or a loop ended; the exit code that goes with it."""
     from batchfast.session import not_ready
 
-    status = run_status(session.store, session.store.run(run.id))
+    run = session.store.run(ctx.run.id)
+    status = run_status(session.store, run)
     if _options().json:
         click.echo(json.dumps(status))
     if written is None:
         if not progress.held:
             raise not_ready(run, progress)
-        _say(f"batchfast: run {run.id} is held: {plain(status['reason'] or progress.held)}")
-        _say(f"mend that, then: batchfast collect {run.id}")
+        _say_held(run, status["reason"] or progress.held)
         return ERROR
     if not _options().json:
         click.echo(str(written.path))
-    _say_what_came(session, run, status, written)
+    _say_what_came(session, ctx, status, written)
+    if written.path != target:
+        _say(f"({_others(ctx, target) or target} holds something else and was left alone)")
     return DONE if written.rows else ERROR
 
 
-def _say_what_came(session: Session, run: RunRow, status: dict[str, Any], written: Written) -> None:
+def _say_what_came(session: Session, ctx: Context, status: dict[str, Any], written: Written) -> None:
+    run = ctx.run
     fake = "FAKE " if run.fake else ""
-    _say(f"{fake}run {run.id} {status['state']}: {written.rows:,} rows in {written.path}")
-    if str(written.path) != run.output_file:
-        _say(f"({run.output_file} holds something else and was left alone)")
+    _say(f"{fake}run {run.id} {status['state']}: {count(written.rows, 'row')} in {written.path}")
     if written.failures:
         reasons = failures_line(session.store.failure_reasons(run.no))
-        _say(f"{written.failed:,} requests gave no row: {reasons}; see {written.failures}")
+        _say(f"{count(written.failed, 'request')} gave no row: {reasons}; see {written.failures}")
     if not run.fake:
-        _say(f"cost: {usd(status['cost']['usd'])}" + (" (assumed batch prices)" if status["cost"]["assumed"] else ""))
+        _say(f"cost: {money(status['cost'])}")
 
 
 # -- the way in
@@ -491,26 +623,128 @@ def execute(arguments: list[str]) -> int:
     verbose = "-v" in arguments or "--verbose" in arguments
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStderr()])
     logging.getLogger("batchfast").setLevel(logging.INFO if verbose else logging.WARNING)
-    try:
-        return cli.main(arguments, prog_name="batchfast", standalone_mode=False) or DONE
-    except click.ClickException as exc:
-        exc.show()
-        return exc.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    options = Options()
+    code = ERROR
+    with _interrupts() as interrupts:
+        try:
+            code = cli.main(arguments, prog_name="batchfast", standalone_mode=False, obj=options) or DONE
+        except (click.Abort, KeyboardInterrupt):
+            interrupts.append(signal.SIGINT)
+        except SystemExit as exc:  # click's way out where whoever read our output has gone
+            code = exc.code if isinstance(exc.code, int) else ERROR
+        except Exception as exc:  # noqa: BLE001 - the one place: a person gets a line, with -v the traceback too
+            if not interrupts:  # otherwise it is what an interrupt became on its way up
+                code = _explain(exc, options, verbose)
+    if interrupts:
+        # An interrupt inside an exec (dataclasses use it, while a module is imported) would make CPython end the
+        # process by SIGINT at its exit, caught or not; the next exec or eval of a text takes that back.
+        eval("0")  # noqa: S307
         _say("batchfast: interrupted; nothing is lost: the same command continues")
         return INTERRUPTED
-    except BrokenPipeError:
+    return code
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """
+    The interrupts that came during the block: whatever swallows a KeyboardInterrupt or makes another error of it, a
+    Ctrl-C is told from a failure.
+    """
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN or before is None:
+        yield came  # not ours to change: a library's thread, or a job in the background
+        return
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def unraisable(lost: sys.UnraisableHookArgs) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):  # came inside a weakref's callback, say: once more
+            again.append(threading.Timer(0.05, _interrupt_main))
+            again[-1].daemon = True
+            again[-1].start()
+        else:
+            hook(lost)
+
+    again: list[threading.Timer] = []
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield came
+    except KeyboardInterrupt:  # between the block's own lines
+        came.append(signal.SIGINT)
+    finally:
+        for timer in again:
+            timer.cancel()
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt_main() -> None:
+    """Also out of a sleep, where the system can."""
+    if hasattr(signal, "pthread_kill") and (thread := threading.main_thread().ident):
+        signal.pthread_kill(thread, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
+def _explain(exc: Exception, options: Options, verbose: bool) -> int:
+    """One clear line for what went wrong, and its exit code."""
+    if isinstance(exc, click.ClickException):
+        exc.show()
+        return exc.exit_code
+    if isinstance(exc, BrokenPipeError):
         # Whoever read our output has gone: not an error, but Python would complain once more while closing it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
-    except (NotReady, RunBusy) as exc:
-        _say(f"batchfast: {exc}")
-        return NOT_READY
-    except BatchfastError as exc:
-        _say(f"batchfast: {plain(str(exc))}")
+    if isinstance(exc, StoreError) and _primary_code(exc.__cause__) in (*_IN_USE, *_NO_ROOM):
+        exc = cast(sqlite3.DatabaseError, exc.__cause__)  # nothing is wrong with what the database holds
+    if isinstance(exc, BatchfastError):
+        _say(f"batchfast: {plain(_runnable(str(exc), options))}")
+        return NOT_READY if isinstance(exc, NotReady | RunBusy) else ERROR
+    if verbose:
+        _say("".join(traceback.format_exception(exc)).rstrip())
+    if isinstance(exc, sqlite3.DatabaseError) and (known := _database_trouble(exc, options)):
+        _say(f"batchfast: {known}")
+        return NOT_READY if _primary_code(exc) in _IN_USE else ERROR
+    if isinstance(exc, OSError):
+        _say(f"batchfast: {plain(_system_trouble(exc))}")
         return ERROR
-    except Exception as exc:  # the one place: a person gets a line, and the traceback where it was asked for
-        if verbose:
-            raise
-        _say(f"batchfast: {type(exc).__name__}: {one_line(str(exc), 300)} (a defect in batchfast: -v shows where)")
-        return ERROR
+    _say(f"batchfast: {type(exc).__name__}: {one_line(str(exc), 300)} (a defect in batchfast: -v shows where)")
+    return ERROR
+
+
+_IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _primary_code(exc: BaseException | None) -> int:
+    """SQLite's error code without its extension; 0 where SQLite did not say it."""
+    return int(getattr(exc, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _database_trouble(exc: sqlite3.DatabaseError, options: Options) -> str | None:
+    """What is wrong with the database that a person can do something about; None where it is our own mistake."""
+    database = options.used.database if options.used else "the database"
+    code = _primary_code(exc)
+    if code in _IN_USE:
+        return f"{database} is in use by another program ({exc}); try again"
+    if code in _NO_ROOM:
+        return (
+            f"{database}: the disk is full or cannot be written ({exc}); "
+            "free space and run the same command: nothing is lost"
+        )
+    if code in _DAMAGED:
+        return f"{database} is damaged ({exc}); restore it from a backup; raw results stay in runs/"
+    return None
+
+
+def _system_trouble(exc: OSError) -> str:
+    what = exc.strerror or str(exc) or type(exc).__name__
+    text = f"{os.fsdecode(exc.filename)}: {what}" if isinstance(exc.filename, str | bytes) else what
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        text += "; free space and run the same command again: nothing is lost"
+    return text

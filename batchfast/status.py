@@ -37,6 +37,8 @@ def earliest_deadline(shards: list[ShardRow], batches: dict[int, BatchRow]) -> s
 
 def next_command(run: RunRow, shards: list[ShardRow]) -> str | None:
     """What a person would type next; None where nothing is left to do."""
+    if run.state == "held":
+        return f"batchfast collect {run.id}"
     if any(row.state in OPEN for row in shards):
         return f"batchfast watch {run.id}"
     return None if run.settled_at else f"batchfast collect {run.id}"

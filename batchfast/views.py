@@ -52,10 +52,24 @@ def usd(value: float | None) -> str:
     return f"{value:,.2f} USD" if value >= 1 else f"{value:.4f} USD"
 
 
+def money(cost: dict[str, Any], *, settled: bool = True) -> str:
+    """The `cost` of a run's status in words."""
+    if cost["usd"] is None and not cost["unpriced"]:
+        return "nothing" if settled else "nothing yet"
+    assumed = " (assumed batch prices)" if cost["assumed"] else ""
+    unpriced = f", {count(cost['unpriced'], 'answer')} without a known price" if cost["unpriced"] else ""
+    return usd(cost["usd"]) + assumed + unpriced
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def ledger_line(ledger: dict[str, int]) -> str:
     """The ledger in words, without what is zero."""
     parts = [f"{ledger[name]:,} {name.replace('_', ' ')}" for name in ledger if name != "total" and ledger[name]]
-    return f"{ledger['total']:,} requests: " + (", ".join(parts) or "none")
+    return f"{count(ledger['total'], 'request')}: " + (", ".join(parts) or "none")
 
 
 def failures_line(reasons: Iterable[tuple[str, str, int]]) -> str:
@@ -73,48 +87,62 @@ def run_heading(status: dict[str, Any]) -> str:
     return f"run {status['run']}  {status['state']}{reason}{fake}"
 
 
-def run_view(status: dict[str, Any]) -> str:
-    """One run with its batches."""
-    cost = status["cost"]
-    assumed = " (assumed batch prices)" if cost["assumed"] else ""
-    unpriced = f", {cost['unpriced']:,} answers without a known price" if cost["unpriced"] else ""
-    spent = usd(cost["usd"]) if cost["usd"] is not None or cost["unpriced"] else "nothing answered yet"
+def run_view(status: dict[str, Any], width: int | None = None) -> str:
+    """
+    One run with its batches.
+
+    Args:
+        width: Of the terminal (characters), to which the long columns are shortened; None keeps everything.
+    """
     lines = [
         run_heading(status),
-        f"{ledger_line(status['requests'])}; {status['rows']:,} rows",
-        f"{'would have cost' if status['fake'] else 'spent'}: {spent}{assumed}{unpriced}",
+        f"{ledger_line(status['requests'])}; {count(status['rows'], 'row')}",
+        f"{'would have cost' if status['fake'] else 'spent'}: "
+        + money(status["cost"], settled=status["settled_at"] is not None),
     ]
     if status["collect_by"]:
         lines.append(f"collect by: {status['collect_by']}")
-    lines += ["", _batches(status["batches"])]
+    lines += ["", _batches(status["batches"], width)]
     if status["next_command"]:
         lines += ["", f"next: {status['next_command']}"]
     return "\n".join(lines)
 
 
-def _batches(batches: list[dict[str, Any]]) -> str:
+def _batches(batches: list[dict[str, Any]], width: int | None) -> str:
     header = ["model", "shard", "try", "state", "at provider", "requests", "rows", "batch", "note"]
-    return table(
-        header,
-        (
-            [
-                f"{b['provider']} {b['model_id']}",
-                b["shard"],
-                b["attempt"],
-                b["state"],
-                b["remote_state"],
-                b["requests"],
-                b["rows"],
-                b["remote_id"],
-                one_line(b["note"], 60) if b["note"] else "",
-            ]
-            for b in batches
-        ),
-    )
+    rows: list[list[Any]] = [
+        [
+            f"{b['provider']} {b['model_id']}",
+            b["shard"],
+            b["attempt"],
+            b["state"],
+            b["remote_state"],
+            b["requests"],
+            b["rows"],
+            b["remote_id"],
+            one_line(b["note"], 60) if b["note"] else "",
+        ]
+        for b in batches
+    ]
+    if width is not None:
+        for column in (header.index("note"), header.index("batch")):
+            _shorten(header, rows, column, width)
+    return table(header, rows)
 
 
-def runs_view(runs: Iterable[tuple[RunRow, Ledger, int]]) -> str:
+def _shorten(header: Sequence[str], rows: list[list[Any]], column: int, width: int) -> None:
+    """Cut a column's texts, to eight characters at most, until the table is no wider than `width`."""
+    over = max(map(len, table(header, rows).split("\n"))) - width
+    longest = max((len(row[column] or "") for row in rows), default=0)
+    if over > 0:
+        for row in rows:
+            row[column] = row[column] and one_line(row[column], max(8, longest - over))
+
+
+def runs_view(runs: Sequence[tuple[RunRow, Ledger, int]]) -> str:
     """All runs, newest first."""
+    if not runs:
+        return "no runs yet"
     header = ["run", "", "state", "requests", "settled", "rows", "created", "output"]
     return table(
         header,
@@ -151,8 +179,9 @@ def plan_view(plan: dict[str, Any]) -> str:
         ]
         for entry in plan["providers"]
     ]
+    expected = f"{count(plan['requests'], 'request')}, {count(plan['rows'], 'row')}"
     lines = [
-        f"run {plan['run']}: {plan['requests']:,} requests, {plan['rows']:,} rows expected in {plan['output_file']}",
+        f"run {plan['run']}: {expected} expected in {plan['output_file']}",
         "",
         table(header, rows),
         "",

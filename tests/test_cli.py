@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batchfast.cli import cli, execute
-from batchfast.fake import FakeServer
+from batchfast.fake import FakeServer, Fault
+from batchfast.home import Home
+from batchfast.status import cost
+from batchfast.views import money, run_view
 from tests.helpers import read
 
 SPEC = """
@@ -432,3 +441,500 @@ def test_fake_serve_prints_exports_that_work(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate()
     assert process.returncode == 130
+
+
+# -- the output file
+
+
+@pytest.mark.usefixtures("usual_interrupts")
+def test_submit_warns_of_a_foreign_output_file_before_it_sends(
+    batchfast: Terminal, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is time for Ctrl-C; otherwise the rows go beside, and the file keeps its bytes."""
+    (tmp_path / "out.jsonl").write_text("mine\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("batchfast.engine.Engine.send_all", lambda _: signal.raise_signal(signal.SIGINT))
+        code, _, err = batchfast("submit", spec, "--fake")
+    assert (code, "will be left alone: the rows will go to" in err) == (130, True)
+    code, out, _ = batchfast("submit", spec, "--fake")
+    assert code == 0
+    code, path, err = batchfast("watch")
+    assert (code, path.strip()) == (0, str(tmp_path / f"out.{out.strip()}.jsonl"))
+    assert f"({tmp_path / 'out.jsonl'} holds something else and was left alone)" in err
+    assert (tmp_path / "out.jsonl").read_text() == "mine\n"
+
+
+def test_submit_sends_nothing_where_the_rows_could_go_nowhere(batchfast: Terminal, spec: Path, tmp_path: Path) -> None:
+    """Both names are someone else's: exit 1, and every request still waits."""
+    run = json.loads(batchfast("plan", spec, "--fake", "--json")[1])["run"]
+    for name in ("out.jsonl", f"out.{run}.jsonl"):
+        (tmp_path / name).write_text("mine\n")
+    code, out, err = batchfast("submit", spec, "--fake")
+    assert (code, out) == (1, "")
+    assert "nothing was sent" in err
+    assert json.loads(batchfast("status", run, "--json")[1])["requests"]["waiting"] == 4
+
+
+@pytest.mark.parametrize("command", ["run", "watch", "collect"])
+def test_an_output_that_cannot_be_written_is_said_before_sending(
+    batchfast: Terminal, spec: Path, tmp_path: Path, command: str
+) -> None:
+    """`-o` into what is no folder: exit 1, and every request still waits."""
+    (tmp_path / "file").touch()
+    spec.write_text(SPEC.replace("out.jsonl", "sub/out.jsonl"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "out.jsonl").write_text("mine")
+    name = json.loads(batchfast("plan", spec, "--fake", "--json")[1])["run"]
+    (tmp_path / "sub" / f"out.{name}.jsonl").write_text("mine")
+    assert batchfast("submit", spec, "--fake")[0] == 1  # entered, and nothing sent
+    subject = spec if command == "run" else name
+    code, _, err = batchfast(command, subject, "--fake", "-o", tmp_path / "file" / "out.jsonl")
+    assert (code, "cannot write" in err) == (1, True)
+    assert json.loads(batchfast("status", name, "--json")[1])["requests"]["waiting"] == 4
+
+
+def test_a_run_that_exists_checks_its_output_file_too(batchfast: Terminal, spec: Path, tmp_path: Path) -> None:
+    """Its folder has become a file: said before anything is sent."""
+    spec.write_text(SPEC.replace("out.jsonl", "sub/out.jsonl"))
+    name = json.loads(batchfast("plan", spec, "--fake", "--json")[1])["run"]
+    (tmp_path / "sub").mkdir()
+    for file in ("out.jsonl", f"out.{name}.jsonl"):
+        (tmp_path / "sub" / file).write_text("mine")
+    assert batchfast("submit", spec, "--fake")[0] == 1
+    for file in (tmp_path / "sub").iterdir():
+        file.unlink()
+    (tmp_path / "sub").rmdir()
+    (tmp_path / "sub").touch()
+    code, _, err = batchfast("collect", "latest")
+    assert (code, "cannot write" in err) == (1, True)
+    assert json.loads(batchfast("status", name, "--json")[1])["requests"]["waiting"] == 4
+
+
+def test_output_chosen_by_hand_is_not_called_something_else(batchfast: Terminal, spec: Path, tmp_path: Path) -> None:
+    """`-o` goes elsewhere because it was asked to, and says nothing of files left alone."""
+    code, out, err = batchfast("run", spec, "--fake", "-o", "other.jsonl")
+    assert (code, out.strip()) == (0, str(tmp_path / "other.jsonl"))
+    assert "left alone" not in err
+    (tmp_path / "foreign.jsonl").write_text("mine\n")
+    code, out, err = batchfast("collect", "-o", "foreign.jsonl")
+    assert code == 0
+    assert f"({tmp_path / 'foreign.jsonl'} holds something else and was left alone)" in err
+    code, out, err = batchfast("collect", "-o", "foreign.jsonl", "--force")
+    assert (code, out.strip()) == (0, str(tmp_path / "foreign.jsonl"))
+    assert "left alone" not in err
+
+
+# -- what goes wrong around us
+
+
+def _database_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("as SQLite says it")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (_database_error(sqlite3.SQLITE_BUSY), 3, "is in use by another program"),
+        (_database_error(sqlite3.SQLITE_BUSY_SNAPSHOT), 3, "is in use by another program"),
+        (_database_error(sqlite3.SQLITE_LOCKED), 3, "try again"),
+        (_database_error(sqlite3.SQLITE_FULL), 1, "free space and run the same command: nothing is lost"),
+        (_database_error(sqlite3.SQLITE_IOERR_WRITE), 1, "disk is full or cannot be written"),
+        (_database_error(sqlite3.SQLITE_READONLY), 1, "disk is full or cannot be written"),
+        (_database_error(sqlite3.SQLITE_CANTOPEN), 1, "disk is full or cannot be written"),
+        (_database_error(sqlite3.SQLITE_CORRUPT), 1, "is damaged"),
+        (_database_error(sqlite3.SQLITE_NOTADB), 1, "restore it from a backup; raw results stay in runs/"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), 1, "batchfast: /a/b: Permission denied\n"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "free space and run the same command again"),
+    ],
+)
+def test_trouble_with_disk_or_database_is_one_line_and_no_defect(
+    batchfast: Terminal, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, said: str
+) -> None:
+    """What a person can mend is said so; a database in use is a matter of trying again: exit 3."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("batchfast.cli._open_store", fail)
+    got, out, err = batchfast("status")
+    assert (got, out) == (code, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert "defect" not in err
+
+
+def test_a_defect_is_called_one(batchfast: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where SQLite found it; `-v` shows where."""
+
+    def fail() -> None:
+        raise sqlite3.OperationalError("no such column: x")
+
+    monkeypatch.setattr("batchfast.cli._open_store", fail)
+    code, _, err = batchfast("status")
+    assert (code, err.count("\n"), "a defect in batchfast" in err) == (1, 1, True)
+    assert "Traceback" in batchfast("status", "-v")[2]
+
+
+def test_a_database_locked_by_another_program_exits_3(
+    batchfast: Terminal, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at state.db with another tool, and writes, delays but breaks nothing."""
+    monkeypatch.setenv("BATCHFAST_FAKE_SECONDS", "3600")
+    batchfast("submit", spec, "--fake")
+    from batchfast.store import Store
+
+    opened = Store.__init__
+
+    def impatient(store: Store, *words: Any, **named: Any) -> None:
+        opened(store, *words, **named)
+        store.connection.execute("PRAGMA busy_timeout = 50")
+
+    monkeypatch.setattr(Store, "__init__", impatient)
+    other = sqlite3.connect(tmp_path / ".batchfast" / "state.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        code, _, err = batchfast("cancel")
+    finally:
+        other.close()
+    assert code == 3
+    assert "in use by another program" in err
+
+
+def test_a_database_that_is_locked_when_it_is_opened_needs_no_backup(
+    batchfast: Terminal, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with it: exit 3."""
+    batchfast("run", spec, "--fake")
+    connect = sqlite3.connect
+    other = connect(tmp_path / ".batchfast" / "state.db", isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("sqlite3.connect", lambda path, **named: connect(path, **named | {"timeout": 0.05}))
+    try:
+        code, _, err = batchfast("status")
+    finally:
+        other.close()
+    assert code == 3
+    assert "in use by another program" in err
+    assert "backup" not in err
+
+
+# -- Ctrl-C
+
+
+@pytest.fixture
+def usual_interrupts() -> Iterator[None]:
+    """SIGINT as a person's shell leaves it, whoever started the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def _swallowed() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        return
+
+
+def _made_another_error() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt as exc:
+        raise RuntimeError("a library's own words") from exc
+
+
+class _Dying:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _lost_in_a_finalizer() -> None:
+    _Dying()
+    time.sleep(30)  # not really: the interrupt comes once more
+    raise AssertionError
+
+
+def _passed_on() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("meets", [_swallowed, _made_another_error, _lost_in_a_finalizer, _passed_on])
+@pytest.mark.usefixtures("usual_interrupts")
+def test_ctrl_c_is_130_whatever_it_meets_on_its_way(
+    batchfast: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meets: Callable[[], None]
+) -> None:
+    """A library may swallow it or make its own error of it; the old handler is back afterwards."""
+    from batchfast.store import Store
+
+    def interrupted() -> Store:
+        meets()
+        return Store(tmp_path / "state.db")
+
+    monkeypatch.setattr("batchfast.cli._open_store", interrupted)
+    code, _, err = batchfast("status")
+    assert code == 130
+    assert err.strip() == "batchfast: interrupted; nothing is lost: the same command continues"
+
+
+# -- what to type next
+
+
+def _real(monkeypatch: pytest.MonkeyPatch, fake: FakeServer, openai_key: str = "k") -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", fake.base_urls["openai"])
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", fake.base_urls["anthropic"])
+    monkeypatch.setenv("OPENAI_API_KEY", openai_key)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+
+
+def test_a_held_run_exits_1_and_says_what_to_do(
+    batchfast: Terminal, spec: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `submit`, `collect`, `watch` and `run` alike; no word of waiting, and it goes on once the key is mended."""
+    _real(monkeypatch, fake, openai_key="bad-one")
+    code, out, err = batchfast("submit", spec)
+    run = out.strip()
+    said = (f"batchfast: run {run} is held: bad key", f"mend that, then: batchfast collect {run}\n")
+    assert code == 1
+    assert all(line in err for line in said)
+    assert "next:" not in err
+    assert "cron" not in err
+    status = json.loads(batchfast("status", run, "--json")[1])
+    assert (status["state"], status["next_command"]) == ("held", f"batchfast collect {run}")
+    for words in (["collect"], ["watch"], ["run", spec]):
+        code, _, err = batchfast(*words)
+        assert code == 1
+        assert all(line in err for line in said)
+    monkeypatch.setenv("OPENAI_API_KEY", "good")
+    assert batchfast("watch")[0] == 0
+
+
+def test_commands_to_type_next_name_a_home_that_would_not_be_found(
+    batchfast: Terminal, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the lines of `submit` and in errors; not where the current folder leads there."""
+    monkeypatch.setenv("BATCHFAST_FAKE_SECONDS", "3600")
+    home = tmp_path / "my home"
+    option = f"--home {shlex.quote(str(home))}"
+    _, out, err = batchfast("submit", spec, "--fake", "--home", home)
+    run = out.strip()
+    assert f"next: batchfast watch {run} {option} " in err
+    assert f"batchfast collect {run} {option})" in err
+    assert f"batchfast collect {run} {option} " in batchfast("submit", spec, "--fake", "--home", home)[2]
+    monkeypatch.setenv("BATCHFAST_HOME", str(home))
+    code, _, err = batchfast("collect")
+    assert (code, f"batchfast watch {run} {option}" in err) == (3, True)
+    assert f"next: batchfast watch {run} {option}" in batchfast("status")[1]
+    assert f"see: batchfast status {option}" in batchfast("status", "nothing")[2]
+    monkeypatch.delenv("BATCHFAST_HOME")
+    assert "--home" not in batchfast("submit", spec, "--fake")[2]
+
+
+def test_the_cron_line_works_as_it_stands(
+    batchfast: Terminal, tmp_path: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cron knows no PATH and no current folder, and takes % for a newline."""
+    _real(monkeypatch, fake)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
+    folder = tmp_path / "50% of it"
+    folder.mkdir()
+    (folder / "spec.toml").write_text(SPEC)
+    program = tmp_path / "bin dir" / "batchfast"
+    program.parent.mkdir()
+    program.touch()
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    code, out, err = batchfast("submit", folder / "spec.toml")
+    run, place = out.strip(), shlex.quote(str(folder)).replace("%", r"\%")
+    assert code == 0
+    assert f"*/15 * * * *  cd {place} && {shlex.quote(str(program))} collect {run}\n" in err
+    other = tmp_path / "other"
+    monkeypatch.setattr(sys, "argv", ["-c"])
+    _, out, err = batchfast("submit", folder / "spec.toml", "--home", other)
+    assert f"cd {place} && batchfast collect {out.strip()} --home {other}\n" in err
+
+
+def test_cancel_says_which_batches_it_could_not_reach(
+    batchfast: Terminal, spec: Path, fake: FakeServer, plan: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1 with their ids and the command to repeat, which then reaches them."""
+    _real(monkeypatch, fake)
+    plan(Fault("stick"), Fault("status", provider="openai", route="cancel", status=429, nth=1))
+    run = batchfast("submit", spec)[1].strip()
+    missed = json.loads(batchfast("status", "latest", "--json")[1])["batches"][0]["remote_id"]
+    code, _, err = batchfast("cancel")
+    assert code == 1
+    assert f"could not be cancelled yet: {missed}; try again: batchfast cancel {run}\n" in err
+    code, _, err = batchfast("cancel")
+    assert (code, "could not" in err) == (0, False)
+
+
+# -- homes and runs
+
+
+def test_commands_about_runs_make_no_home(batchfast: Terminal, tmp_path: Path) -> None:
+    """Where there is none they say so, and leave nothing behind."""
+    for words in (["collect"], ["watch"], ["cancel"], ["show", 0], ["status"]):
+        code, out, err = batchfast(*words)
+        assert (code, out) == (1, "")
+        assert "no home at" in err
+    assert not (tmp_path / ".batchfast").exists()
+
+
+def test_a_home_without_runs_says_so(batchfast: Terminal, spec: Path, tmp_path: Path) -> None:
+    """`compile` makes a home, and no run."""
+    batchfast("compile", spec, "-o", tmp_path / "files")
+    assert batchfast("status")[:2] == (0, "no runs yet\n")
+    assert batchfast("status", "--json")[:2] == (0, "[]\n")
+    assert batchfast("status", "--fake")[0] == 0
+
+
+def test_status_json_is_a_list_of_runs_or_the_run_that_was_named(batchfast: Terminal, spec: Path) -> None:
+    """Its shape depends on the command line, never on how many runs there are."""
+    for number in (1, 2):
+        batchfast("run", spec, "--fake", *(["--again", "-o", "again.jsonl"] if number == 2 else []))
+        listed = json.loads(batchfast("status", "--json")[1])
+        assert len(listed) == number
+        assert json.loads(batchfast("status", "latest", "--json")[1]) == listed[0]
+
+
+def test_fake_without_a_fake_run_is_said(
+    batchfast: Terminal, spec: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forgotten BATCHFAST_FAKE is named."""
+    _real(monkeypatch, fake)
+    run = batchfast("submit", spec)[1].strip()
+    monkeypatch.setenv("BATCHFAST_FAKE", "1")
+    code, _, err = batchfast("collect")
+    assert code == 1
+    assert "no fake runs in" in err
+    assert "BATCHFAST_FAKE is set" in err
+    assert "unset BATCHFAST_FAKE" in batchfast("collect", run)[2]
+
+
+def test_the_home_comes_from_the_environment_and_runs_may_be_shortened(
+    batchfast: Terminal, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`BATCHFAST_HOME`; any unambiguous beginning of an id; an ambiguous one names the runs."""
+    monkeypatch.setenv("BATCHFAST_HOME", str(tmp_path / "elsewhere"))
+    batchfast("run", spec, "--fake")
+    assert (tmp_path / "elsewhere" / "state.db").is_file()
+    assert not (tmp_path / ".batchfast").exists()
+    run = json.loads(batchfast("status", "latest", "--json")[1])["run"]
+    assert json.loads(batchfast("status", run[:9], "--json")[1])["run"] == run
+    batchfast("run", spec, "--fake", "--again", "-o", "again.jsonl")
+    assert json.loads(batchfast("status", run, "--json")[1])["run"] == run
+    code, _, err = batchfast("status", run[:9])
+    assert (code, "is ambiguous" in err, f"{run}-2" in err) == (1, True, True)
+    assert "several runs" in batchfast("collect")[2]
+
+
+def test_a_home_is_closed_to_others(tmp_path: Path) -> None:
+    """Mode 700, also where the folder was there before; a folder that all users share is refused."""
+    (tmp_path / "home").mkdir(mode=0o755)
+    assert Home(tmp_path / "home").make().path.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    code = execute(["--home", str(tmp_path / "shared"), "fake", "serve", "--port", "0"])
+    assert (code, list((tmp_path / "shared").iterdir())) == (1, [])
+
+
+# -- collect
+
+
+def test_collect_no_send_spends_nothing(batchfast: Terminal, spec: Path, fake: FakeServer, plan: Callable[..., None],
+                                        monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """What waits is left waiting, and nothing moves by itself: exit 3 until it may be sent."""
+    _real(monkeypatch, fake)
+    plan(Fault("status", provider="openai", route="create", status=429, retry_after=0.01, nth=1))
+    batchfast("submit", spec)
+    code, _, err = batchfast("collect", "--no-send")
+    assert (code, "2 of 4 requests are still open" in err) == (3, True)
+    ledger = json.loads(batchfast("status", "latest", "--json")[1])["requests"]
+    assert (ledger["succeeded"], ledger["waiting"]) == (2, 2)
+    assert batchfast("watch")[0] == 0
+
+
+def test_collect_partial_writes_what_is_settled(
+    batchfast: Terminal, spec: Path, tmp_path: Path, fake: FakeServer, plan: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Beside the dataset, which does not appear before its time."""
+    _real(monkeypatch, fake)
+    plan(Fault("stick", provider="openai"))
+    batchfast("submit", spec)
+    code, _, err = batchfast("collect", "--partial")
+    assert (code, "wrote 4 rows to" in err) == (3, True)
+    assert len(read(tmp_path / "out.partial.jsonl")) == 4
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+# -- looking
+
+
+def test_odd_numbers_are_wrong_command_lines(batchfast: Terminal) -> None:
+    """A digit that is no decimal, seconds that are no number: exit 2."""
+    for words in (["show", "\u00b2"], ["show", "latest", "\u0663"]):
+        assert batchfast(*words)[0] == 2
+    for seconds in ("nan", "inf", "-1"):
+        code, _, err = batchfast("fake", "serve", "--batch-seconds", seconds)
+        assert (code, "batch-seconds" in err) == (2, True)
+
+
+def test_parse_names_a_missing_file_and_blames_no_file_for_a_closed_pipe(batchfast: Terminal, tmp_path: Path) -> None:
+    """Who reads us may go: exit 1 without a word about the input."""
+    code, _, err = batchfast("parse", "--provider", "openai", tmp_path / "none.jsonl")
+    assert code == 1
+    assert f"cannot read {tmp_path / 'none.jsonl'}: No such file or directory; name a result file" in err
+    file = tmp_path / "results.jsonl"
+    file.write_text('{"custom_id": "a", "result": {"type": "expired"}}\n' * 20_000)
+    command = [sys.executable, "-m", "batchfast", "parse", "--provider", "anthropic", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    assert (process.communicate()[1], process.returncode) == ("", 1)
+
+
+def test_no_answer_costs_nothing(
+    batchfast: Terminal, spec: Path, fake: FakeServer, plan: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is known, and not "unknown"."""
+    _real(monkeypatch, fake)
+    plan(Fault("error", status=400))
+    batchfast("submit", spec)
+    assert "spent: nothing yet" in batchfast("status")[1]
+    code, _, err = batchfast("watch")
+    assert (code, "cost: nothing\n" in err) == (1, True)
+    assert "spent: nothing\n" in batchfast("status")[1]
+    assert money(cost([]) | {"unpriced": 1}) == "unknown, 1 answer without a known price"
+
+
+def test_the_table_of_a_run_fits_the_terminal(batchfast: Terminal, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long ids are shortened on a terminal only; whoever pipes gets them whole."""
+    batchfast("run", spec, "--fake")
+    status = json.loads(batchfast("status", "latest", "--json")[1])
+    status["batches"][0]["note"] = "something long enough to be cut " * 2
+    ids = [batch["remote_id"] for batch in status["batches"]]
+    assert all(name in run_view(status) for name in ids)
+    narrow = run_view(status, 100)
+    assert max(len(line) for line in narrow.split("\n")) <= 100
+    assert all(name[:7] in narrow for name in ids)
+    monkeypatch.setenv("COLUMNS", "90")
+    assert all(name in batchfast("status")[1] for name in ids)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert max(len(line) for line in batchfast("status")[1].split("\n")[4:-2]) <= 90
+
+
+def test_one_is_singular(batchfast: Terminal, spec: Path) -> None:
+    """1 request in 1 file, 1 row."""
+    one = SPEC.split('[[providers]]\nprovider = "anthropic"')[0].replace('"Tides", ', "")
+    spec.write_text(one.replace("num_samples_per_prompt = 2", "num_samples_per_prompt = 1"))
+    assert "1 request, 1 row expected" in batchfast("plan", spec)[1]
+    err = batchfast("submit", spec, "--fake")[2]
+    assert ": 1 request in 1 file\n" in err
+    assert "sent: 1 request in 1 batch;" in err
+    assert "1 row in" in batchfast("watch")[2]
