@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
-import errno
 import json
 import logging
 import math
 import os
-import re
-import shlex
 import shutil
 import signal
 import sqlite3
@@ -17,18 +13,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from batchfast import __version__
-from batchfast.errors import BatchfastError, ConfigError, NotReady, RunBusy, StoreError
+from batchfast.errors import BatchfastError, ConfigError, NotReady, RunBusy
+from batchfast.hints import cron_command, runnable
 from batchfast.home import Home, home_for
+from batchfast.interrupts import interrupts
 from batchfast.status import run_status
 from batchfast.store import OPEN, RunRow, Store
+from batchfast.trouble import IN_USE, database_trouble, primary_code, system_trouble
 from batchfast.views import (
     count,
     failures_line,
@@ -266,9 +265,14 @@ def cancel(run: str | None) -> int:
         ledger = asdict(session.store.ledger(row))
     _say(f"run {row.id}: cancel was asked for; {ledger_line(ledger)}")
     if missed:
-        _say(_runnable(f"could not be cancelled yet: {', '.join(missed)}; try again: batchfast cancel {row.id}"))
+        _say(
+            runnable(
+                f"could not be cancelled yet: {', '.join(missed)}; try again: batchfast cancel {row.id}",
+                _options().used,
+            )
+        )
         return ERROR
-    _say(_runnable(f"keep what finished with: batchfast watch {row.id}"))
+    _say(runnable(f"keep what finished with: batchfast watch {row.id}", _options().used))
     return DONE
 
 
@@ -497,7 +501,7 @@ def _others(ctx: Context, target: Path) -> str:
 
 def _say_held(run: RunRow, reason: str) -> None:
     _say(f"batchfast: run {run.id} is held: {plain(reason)}")
-    _say(_runnable(f"mend that, then: batchfast collect {run.id}"))
+    _say(runnable(f"mend that, then: batchfast collect {run.id}", _options().used))
 
 
 def _say_what_was_sent(status: dict[str, Any]) -> None:
@@ -514,42 +518,15 @@ def _say_what_was_sent(status: dict[str, Any]) -> None:
 
 def _say_what_comes_next(status: dict[str, Any], spec: Path) -> None:
     name = status["run"]
-    _say(_runnable(f"next: batchfast watch {name}   (or, later: batchfast collect {name})"))
+    _say(runnable(f"next: batchfast watch {name}   (or, later: batchfast collect {name})", _options().used))
     if status["requests"]["waiting"]:
-        _say(f"or by cron: */15 * * * *  {_cron_command(name, spec.absolute().parent)}")
-
-
-def _cron_command(run: str, folder: Path) -> str:
-    """What collects a run, for cron: it knows no PATH and no current folder, and takes % for a newline."""
-    script = Path(sys.argv[0])
-    if script.name == "__main__.py" and script.parent.name == "batchfast":
-        program = f"{shlex.quote(sys.executable)} -m batchfast"
-    elif script.is_file() and script.stem == "batchfast":
-        program = shlex.quote(str(script.absolute()))
-    else:
-        program = "batchfast"
-    command = f"cd {shlex.quote(str(folder))} && {program} collect {run}{_home_option(_options().used, folder)}"
-    return command.replace("%", r"\%")
-
-
-def _home_option(home: Home | None, folder: Path) -> str:
-    """` --home DIR` where a command typed in `folder` would not find the home by itself."""
-    if home is None or home_for(folder).path.resolve() == home.path.resolve():
-        return ""
-    return f" --home {shlex.quote(str(home.path))}"
-
-
-def _runnable(text: str, options: Options | None = None) -> str:
-    """A message whose commands work as they stand, typed in the current folder."""
-    option = _home_option((options or _options()).used, Path.cwd())
-    command = r"\bbatchfast (?:(?:watch|collect|cancel) [\w-]+|status\b(?: [\w-]+)?)"
-    return re.sub(command, lambda found: found[0] + option, text)
+        _say(f"or by cron: */15 * * * *  {cron_command(name, spec.absolute().parent, _options().used)}")
 
 
 def _run_view(status: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     command = status["next_command"]
-    return run_view(status | {"next_command": _runnable(command) if command else None}, width)
+    return run_view(status | {"next_command": runnable(command, _options().used) if command else None}, width)
 
 
 def _drive(session: Session, run: RunRow, output: Path | None, force: bool, spec: Spec | None = None) -> int:
@@ -625,69 +602,23 @@ def execute(arguments: list[str]) -> int:
     logging.getLogger("batchfast").setLevel(logging.INFO if verbose else logging.WARNING)
     options = Options()
     code = ERROR
-    with _interrupts() as interrupts:
+    with interrupts() as came:
         try:
             code = cli.main(arguments, prog_name="batchfast", standalone_mode=False, obj=options) or DONE
         except (click.Abort, KeyboardInterrupt):
-            interrupts.append(signal.SIGINT)
+            came.append(signal.SIGINT)
         except SystemExit as exc:  # click's way out where whoever read our output has gone
             code = exc.code if isinstance(exc.code, int) else ERROR
         except Exception as exc:  # noqa: BLE001 - the one place: a person gets a line, with -v the traceback too
-            if not interrupts:  # otherwise it is what an interrupt became on its way up
+            if not came:  # otherwise it is what an interrupt became on its way up
                 code = _explain(exc, options, verbose)
-    if interrupts:
+    if came:
         # An interrupt inside an exec (dataclasses use it, while a module is imported) would make CPython end the
         # process by SIGINT at its exit, caught or not; the next exec or eval of a text takes that back.
         eval("0")  # noqa: S307
         _say("batchfast: interrupted; nothing is lost: the same command continues")
         return INTERRUPTED
     return code
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """
-    The interrupts that came during the block: whatever swallows a KeyboardInterrupt or makes another error of it, a
-    Ctrl-C is told from a failure.
-    """
-    came: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN or before is None:
-        yield came  # not ours to change: a library's thread, or a job in the background
-        return
-
-    def interrupt(number: int, _: object) -> NoReturn:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    def unraisable(lost: sys.UnraisableHookArgs) -> None:
-        if issubclass(lost.exc_type, KeyboardInterrupt):  # came inside a weakref's callback, say: once more
-            again.append(threading.Timer(0.05, _interrupt_main))
-            again[-1].daemon = True
-            again[-1].start()
-        else:
-            hook(lost)
-
-    again: list[threading.Timer] = []
-    hook, sys.unraisablehook = sys.unraisablehook, unraisable
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield came
-    except KeyboardInterrupt:  # between the block's own lines
-        came.append(signal.SIGINT)
-    finally:
-        for timer in again:
-            timer.cancel()
-        sys.unraisablehook = hook
-        signal.signal(signal.SIGINT, before)
-
-
-def _interrupt_main() -> None:
-    """Also out of a sleep, where the system can."""
-    if hasattr(signal, "pthread_kill") and (thread := threading.main_thread().ident):
-        signal.pthread_kill(thread, signal.SIGINT)
-    else:
-        _thread.interrupt_main()
 
 
 def _explain(exc: Exception, options: Options, verbose: bool) -> int:
@@ -699,52 +630,18 @@ def _explain(exc: Exception, options: Options, verbose: bool) -> int:
         # Whoever read our output has gone: not an error, but Python would complain once more while closing it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
-    if isinstance(exc, StoreError) and _primary_code(exc.__cause__) in (*_IN_USE, *_NO_ROOM):
-        exc = cast(sqlite3.DatabaseError, exc.__cause__)  # nothing is wrong with what the database holds
     if isinstance(exc, BatchfastError):
-        _say(f"batchfast: {plain(_runnable(str(exc), options))}")
+        _say(f"batchfast: {plain(runnable(str(exc), options.used))}")
         return NOT_READY if isinstance(exc, NotReady | RunBusy) else ERROR
     if verbose:
         _say("".join(traceback.format_exception(exc)).rstrip())
-    if isinstance(exc, sqlite3.DatabaseError) and (known := _database_trouble(exc, options)):
+    if isinstance(exc, sqlite3.DatabaseError) and (
+        known := database_trouble(exc, options.used.database if options.used else "the database")
+    ):
         _say(f"batchfast: {known}")
-        return NOT_READY if _primary_code(exc) in _IN_USE else ERROR
+        return NOT_READY if primary_code(exc) in IN_USE else ERROR
     if isinstance(exc, OSError):
-        _say(f"batchfast: {plain(_system_trouble(exc))}")
+        _say(f"batchfast: {plain(system_trouble(exc))}")
         return ERROR
     _say(f"batchfast: {type(exc).__name__}: {one_line(str(exc), 300)} (a defect in batchfast: -v shows where)")
     return ERROR
-
-
-_IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _primary_code(exc: BaseException | None) -> int:
-    """SQLite's error code without its extension; 0 where SQLite did not say it."""
-    return int(getattr(exc, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _database_trouble(exc: sqlite3.DatabaseError, options: Options) -> str | None:
-    """What is wrong with the database that a person can do something about; None where it is our own mistake."""
-    database = options.used.database if options.used else "the database"
-    code = _primary_code(exc)
-    if code in _IN_USE:
-        return f"{database} is in use by another program ({exc}); try again"
-    if code in _NO_ROOM:
-        return (
-            f"{database}: the disk is full or cannot be written ({exc}); "
-            "free space and run the same command: nothing is lost"
-        )
-    if code in _DAMAGED:
-        return f"{database} is damaged ({exc}); restore it from a backup; raw results stay in runs/"
-    return None
-
-
-def _system_trouble(exc: OSError) -> str:
-    what = exc.strerror or str(exc) or type(exc).__name__
-    text = f"{os.fsdecode(exc.filename)}: {what}" if isinstance(exc.filename, str | bytes) else what
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        text += "; free space and run the same command again: nothing is lost"
-    return text

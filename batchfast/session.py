@@ -194,9 +194,10 @@ def not_ready(run: RunRow, progress: Progress) -> NotReady:
     """The error for whoever needs a settled run and has none."""
     total = progress.ledger.total
     open_ = progress.ledger.in_flight + progress.ledger.waiting
+    running = "1 running batch" if progress.running == 1 else f"{progress.running} running batches"
     held = f"; held ({progress.held})" if progress.held else ""
     return NotReady(
-        f"run {run.id}: {open_:,} of {total:,} requests are still open in {progress.running} running batches{held}; "
+        f"run {run.id}: {open_:,} of {total:,} requests are still open in {running}{held}; "
         f"try: batchfast watch {run.id}",
         run_id=run.id,
         running=progress.running,

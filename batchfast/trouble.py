@@ -1,0 +1,40 @@
+"""Errors of the disk and the database in words that tell a person what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+
+IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def primary_code(exc: BaseException | None) -> int:
+    """SQLite's error code without its extension; 0 where SQLite did not say it."""
+    return int(getattr(exc, "sqlite_errorcode", 0)) & 0xFF
+
+
+def database_trouble(exc: sqlite3.DatabaseError, database: object) -> str | None:
+    """What is wrong with the database that a person can do something about; None where it is our own mistake."""
+    code = primary_code(exc)
+    if code in IN_USE:
+        return f"{database} is in use by another program ({exc}); try again"
+    if code in NO_ROOM:
+        return (
+            f"{database}: the disk is full or cannot be written ({exc}); "
+            "free space and run the same command: nothing is lost"
+        )
+    if code in _DAMAGED:
+        return f"{database} is damaged ({exc}); restore it from a backup; raw results stay in runs/"
+    return None
+
+
+def system_trouble(exc: OSError) -> str:
+    """What the operating system refused, with the file's name where it told one."""
+    what = exc.strerror or str(exc) or type(exc).__name__
+    text = f"{os.fsdecode(exc.filename)}: {what}" if isinstance(exc.filename, str | bytes) else what
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        text += "; free space and run the same command again: nothing is lost"
+    return text
