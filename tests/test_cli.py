@@ -383,6 +383,22 @@ def test_parse_gives_one_line_per_request(batchfast: Terminal, tmp_path: Path) -
     }  # fmt: skip
 
 
+def test_parse_with_the_wrong_provider_is_no_answer(batchfast: Terminal, tmp_path: Path) -> None:
+    """One provider's file read as another's: skipped and said, never reported as failed requests."""
+    lines = {
+        "openai": {"custom_id": "a", "response": {"status_code": 200, "body": {}}, "error": None},
+        "anthropic": {"custom_id": "a", "result": {"type": "canceled"}},
+        "gemini": {"key": "a", "error": {"code": 3}},
+    }
+    for owner, line in lines.items():
+        file = tmp_path / f"{owner}.jsonl"
+        file.write_text(json.dumps(line))
+        for name in lines:
+            code, out, _ = batchfast("parse", "--provider", name, file)
+            assert (code == 0) is (name == owner)
+            assert bool(out) is (name == owner)
+
+
 def test_every_help_ends_with_a_worked_example(batchfast: Terminal) -> None:
     """`--help` of each command, the group's too."""
     commands = list(cli.commands)

@@ -141,7 +141,7 @@ def never_ran(error: Any) -> dict[str, Any]:
         (ok("text", 200), "failed", ("no_body", 200, True)),
         (ok("Bad gateway", 502), "failed", ("http_502", 502, True)),
         ({"custom_id": "c", "response": None, "error": None}, "failed", ("no_response", 0, True)),
-        ({"custom_id": "c"}, "failed", ("no_response", 0, True)),
+        ({"custom_id": "c", "response": None}, "failed", ("no_response", 0, True)),
         ({"custom_id": "c", "response": "oops"}, "failed", ("no_response", 0, True)),
         (never_ran({"code": "batch_expired", "message": "Too late."}), "expired", ("batch_expired", None, True)),
         (never_ran({"code": "batch_cancelled"}), "cancelled", ("batch_cancelled", None, False)),
@@ -276,7 +276,7 @@ def errored(inner: Any) -> dict[str, Any]:
         ({"custom_id": "c", "result": {"type": "postponed"}}, "failed", ("postponed", None, False)),
         ({"custom_id": "c", "result": {"type": "succeeded"}}, "failed", ("succeeded", None, False)),
         ({"custom_id": "c", "result": None}, "failed", ("no_result", None, False)),
-        ({"custom_id": "c"}, "failed", ("no_result", None, False)),
+        ({"custom_id": "c", "result": None}, "failed", ("no_result", None, False)),
     ],
 )
 def test_anthropic_failures(line: dict[str, Any], outcome: str, error: tuple[str, int | None, bool]) -> None:

@@ -135,6 +135,8 @@ class AnthropicProvider(Provider):
         custom_id = as_word(data.get("custom_id"))
         if custom_id is None:
             raise ValueError("a line without a custom_id")
+        if "result" not in data:
+            raise ValueError("a line without a result: not one of Anthropic's")
         result = as_object(data.get("result"))
         kind = as_word(result.get("type"))
         if kind == "succeeded" and isinstance(result.get("message"), dict):

@@ -104,6 +104,8 @@ class OpenAIProvider(Provider):
         custom_id = as_word(data.get("custom_id"))
         if custom_id is None:
             raise ValueError("a line without a custom_id")
+        if not data.keys() & {"response", "error"}:
+            raise ValueError("a line without response and error: not one of OpenAI's")
         if _is_error(data.get("error")):
             return _never_ran(custom_id, data["error"])
         response = as_object(data.get("response"))

@@ -71,7 +71,7 @@ class Store:
             self.connection.row_factory = sqlite3.Row
             self._prepare()
         except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            if getattr(exc, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 raise  # in use, or a full disk: nothing is wrong with what the database holds
             raise StoreError(
                 f"{path} cannot be read as batchfast's database ({exc}); restore it from a backup, or "
