@@ -67,6 +67,12 @@ def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> float | Non
     return None
 
 
+def give_up_cancelled(ctx: Context, row: ShardRow, remote_id: str) -> None:
+    """The provider no longer knows a cancelled run's batch: what is on disk is kept, the rest ends as cancelled."""
+    gone = RequestError("cancelled", f"the run was cancelled, and the provider knows no {remote_id}")
+    end_shard(ctx, row, _lines(ctx, row), Absent("cancelled", gone))
+
+
 def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
     """
     A batch that failed as a whole for a passing reason, a full queue: nothing ran and nothing was billed. Its shard

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchfast.clock import seconds_of
-from batchfast.collect import collect
+from batchfast.collect import collect, give_up_cancelled
 from batchfast.context import Context
 from batchfast.errors import ProviderError, StoreError
 from batchfast.outcomes import Absent, end_shard
@@ -23,6 +23,9 @@ from batchfast.submit import LONGEST_WAIT_S, may_send, recover, send
 FIRST_POLL_S = 0.5
 POLL_FACTOR = 1.5
 LONGEST_POLL_S = 300.0
+
+# Polls of a cancelled run's batch that failed in a row, before a 404 is believed: one alone passes (count).
+GONE_AFTER = 20
 
 # After this a batch that could prove what became of a create has ended, at any of the providers (seconds).
 PROOF_S = 3 * 86_400.0
@@ -136,9 +139,8 @@ class Engine:
             cancel(self.ctx, row, batch)
         answer = refresh(self.ctx, row, batch)
         if isinstance(answer, ProviderError):
-            if cancelled and answer.kind == "not_found":
-                gone = RequestError("cancelled", f"the run was cancelled, and the provider knows no {batch.remote_id}")
-                end_shard(self.ctx, row, (), Absent("cancelled", gone))
+            if cancelled and answer.kind == "not_found" and batch.failures >= GONE_AFTER:
+                give_up_cancelled(self.ctx, row, batch.remote_id)
                 return
             self._put_off(row, at_least_s=answer.retry_after_s)
         elif answer.outcome is None:

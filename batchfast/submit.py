@@ -51,7 +51,7 @@ def send(ctx: Context, row: ShardRow) -> bool:
     if not shard.path.is_file() or _sha256(shard.path) != row.sha256:
         raise StoreError(
             f"run {ctx.run.id}: {shard.path} is missing or was changed; nothing was sent. "
-            "Put it back, or start over with: batchfast submit SPEC --again"
+            f"Put it back; what runs can be collected meanwhile with: batchfast collect {ctx.run.id} --no-send"
         )
     try:
         fence = provider.newest()

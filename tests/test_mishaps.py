@@ -248,6 +248,18 @@ def test_a_cancelled_run_whose_batch_is_gone_settles(fake: FakeServer, plan: Pla
     assert len(fake.batches("openai")) == 1
 
 
+def test_a_passing_404_costs_a_cancelled_run_no_answer(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
+    """Two polls in a row say 404 although the batch is there: what it finished before the cancel is kept."""
+    missing = [Fault("status", provider="openai", route="poll", nth=number, status=404) for number in (2, 3)]
+    plan(*missing)
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(), fake=True)
+        with home.work(run) as engine:
+            engine.send_all()
+            home.store.update_run(run.no, cancel_requested=1)
+            assert engine.drive().ledger.succeeded == 3
+
+
 def test_what_can_never_be_proven_asks_a_person(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
     """An Anthropic batch of our size never shows results: after three days the run is held as uncertain."""
     plan(Fault("stick", nth=1), Fault("status", provider="anthropic", route="create", nth=2))
