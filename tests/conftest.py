@@ -10,10 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from batchfast.fake import FakeServer, Fault
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "recorded"
+
+# Nothing here is timed: a busy machine is no failure.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _AMBIENT = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "HF_", "BATCHFAST_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
