@@ -10,30 +10,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
 
+from batchfast.fake.anthropic_batch import ARCHIVED_AFTER_S, batch_object, result_line
 from batchfast.fake.anthropic_body import find_problem, message_body, new_id, read_ask
+from batchfast.fake.anthropic_wire import common_headers, error_response, json_response, no_batch
 from batchfast.fake.bigjson import iter_member
 from batchfast.fake.ids import FRESH
+from batchfast.fake.records import Batch, File
 from batchfast.fake.replies import answer
-from batchfast.fake.results import Wanted, result_lines
+from batchfast.fake.results import result_lines
 from batchfast.fake.service import Endpoint, Incoming, send_file
-from batchfast.fake.state import DAY_S, Batch, File, Line, State
+from batchfast.fake.state import State
 
 MAX_REQUESTS = 100_000
 MAX_BODY_BYTES = 256_000_000
-ARCHIVED_AFTER_S = 29 * DAY_S
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_TYPES = {
-    400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
-    404: "not_found_error", 408: "timeout_error", 409: "conflict_error", 413: "request_too_large", 429:
-    "rate_limit_error", 500: "api_error", 503: "api_error", 504: "timeout_error", 529: "overloaded_error",
-}  # fmt: skip
-# Statuses a client may try again.
-_RETRYABLE = (408, 409, 429)
 
 Json = dict[str, Any]
 
@@ -66,26 +60,26 @@ class Anthropic:
         key = call.headers.get("x-api-key")
         bearer = call.headers.get("authorization", "").removeprefix("Bearer ")
         if not key and not bearer:
-            return _error(401, "x-api-key header is required")
+            return error_response(401, "x-api-key header is required")
         if (key or bearer).startswith("bad-"):
-            return _error(401, "invalid x-api-key" if key else "Invalid bearer token")
+            return error_response(401, "invalid x-api-key" if key else "Invalid bearer token")
         if "anthropic-version" not in call.headers:
-            return _error(400, "anthropic-version: header is required")
+            return error_response(400, "anthropic-version: header is required")
         return None
 
     def failure(self, status: int, message: str | None = None, code: str | None = None) -> Response:
-        return _error(status, message or f"Planned error {status}.", kind=code)
+        return error_response(status, message or f"Planned error {status}.", kind=code)
 
     def _create(self, call: Incoming) -> Response:
         if int(call.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-            return _error(413, "Request exceeds the maximum size")
+            return error_response(413, "Request exceeds the maximum size")
         now = self.state.now()
         batch_id = "msgbatch_" + new_id(FRESH)
         requests = _Requests(call)
         try:
             self.state.write(f"{batch_id}.requests", requests)
         except Envelope as exc:
-            return _error(400, str(exc))
+            return error_response(400, str(exc))
         batch = self.state.add_batch(
             self.name,
             batch_id,
@@ -95,12 +89,12 @@ class Anthropic:
             created_at=now,
             can_fail=False,
         )
-        return _json(_batch_object(batch, "in_progress", now, call.origin))
+        return json_response(batch_object(batch, "in_progress", now, call.origin))
 
     def _list(self, call: Incoming) -> Response:
         limit = call.whole("limit", 20, most=1000)
         if limit is None:
-            return _error(400, "limit: Input should be between 1 and 1000")
+            return error_response(400, "limit: Input should be between 1 and 1000")
         now = self.state.now()
         batches = self.state.batches(self.name)
         if call.lag_s is not None:
@@ -109,7 +103,7 @@ class Anthropic:
         after, before = call.query.get("after_id"), call.query.get("before_id")
         for cursor in filter(None, (after, before)):
             if cursor not in ids:
-                return _error(400, f"Invalid cursor: {cursor}")
+                return error_response(400, f"Invalid cursor: {cursor}")
         if before:
             # The page directly before, and whether there are newer ones still.
             end = ids.index(before)
@@ -119,14 +113,14 @@ class Anthropic:
             page, more = batches[start : start + limit], start + limit < len(batches)
         data = [self._seen(one, now, call.origin) for one in page]
         first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-        return _json({"data": data, "has_more": more, "first_id": first, "last_id": last})
+        return json_response({"data": data, "has_more": more, "first_id": first, "last_id": last})
 
     def _poll(self, call: Incoming) -> Response:
         batch = self.state.batch(self.name, call.path["id"])
         if batch is None:
-            return _no_batch(call)
+            return no_batch(call)
         now = self.state.now()
-        response = _json(self._seen(batch, now, call.origin))
+        response = json_response(self._seen(batch, now, call.origin))
         if not batch.ended(now):
             response.headers["retry-after"] = "10"
         return response
@@ -134,33 +128,33 @@ class Anthropic:
     def _delete(self, call: Incoming) -> Response:
         batch = self.state.batch(self.name, call.path["id"])
         if batch is None:
-            return _no_batch(call)
+            return no_batch(call)
         if not batch.ended(self.state.now()):
-            return _error(400, f"Message Batch {batch.id} is still running: cancel it before deleting it.")
+            return error_response(400, f"Message Batch {batch.id} is still running: cancel it before deleting it.")
         self.state.delete_batch(batch)
-        return _json({"id": batch.id, "type": "message_batch_deleted"})
+        return json_response({"id": batch.id, "type": "message_batch_deleted"})
 
     def _cancel(self, call: Incoming) -> Response:
         batch = self.state.batch(self.name, call.path["id"])
         if batch is None:
-            return _no_batch(call)
+            return no_batch(call)
         now = self.state.now()
         if batch.ended(now):
-            return _error(400, f"Message Batch {batch.id} has ended and cannot be canceled.")
-        return _json(_batch_object(self.state.cancel(batch, now), "canceling", now, call.origin))
+            return error_response(400, f"Message Batch {batch.id} has ended and cannot be canceled.")
+        return json_response(batch_object(self.state.cancel(batch, now), "canceling", now, call.origin))
 
     def _results(self, call: Incoming) -> Response:
         batch = self.state.batch(self.name, call.path["id"])
         if batch is None:
-            return _no_batch(call)
+            return no_batch(call)
         now = self.state.now()
         if not batch.ended(now) or now >= batch.created_at + ARCHIVED_AFTER_S:
-            return _error(404, f"Message Batch {batch.id} has no available results.")
+            return error_response(404, f"Message Batch {batch.id} has no available results.")
         batch = self._settled(batch)
         assert batch.outcome is not None
         name = batch.outcome.files.get("output")
         disposition = f"attachment; filename*=utf-8''{batch.id}_results.jsonl"
-        headers = {"content-disposition": disposition, **_headers()}
+        headers = {"content-disposition": disposition, **common_headers()}
         if name is None:
             return Response(b"", headers=headers, media_type="application/x-jsonl")
         return send_file(self.state.path(name), headers, "application/x-jsonl")
@@ -169,17 +163,17 @@ class Anthropic:
         params = call.json()
         problem = find_problem(params, call.headers["anthropic-version"])
         if problem is not None:
-            return _error(*problem)
+            return error_response(*problem)
         ids = FRESH
         reply = answer(read_ask(params), seed=self.state.seed)
-        return _json(message_body(params, reply, ids, tier="standard"))
+        return json_response(message_body(params, reply, ids, tier="standard"))
 
     def _seen(self, batch: Batch, now: float, origin: str) -> Json:
         """The batch as it is now; the first look at an ended one writes its results."""
         if not batch.ended(now):
             status = "canceling" if batch.phase(now) == "cancelling" else "in_progress"
-            return _batch_object(batch, status, now, origin)
-        return _batch_object(self._settled(batch), "ended", now, origin)
+            return batch_object(batch, status, now, origin)
+        return batch_object(self._settled(batch), "ended", now, origin)
 
     def _settled(self, batch: Batch) -> Batch:
         file = File(f"{batch.id}.results", self.name, "", "results", 0, batch.life.writing_at, None)
@@ -188,7 +182,7 @@ class Anthropic:
             batch,
             self.state.path(batch.source),
             lambda line: str(line["custom_id"]),
-            lambda wanted: _result_line(wanted, version),
+            lambda wanted: result_line(wanted, version),
             shuffled=True,
         )
         return self.state.settle(batch, lines, {"output": file})
@@ -234,102 +228,3 @@ def _checked_custom_id(name: object, where: str) -> str:
     if not _CUSTOM_ID.fullmatch(name):
         raise Envelope(f"{where}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
     return name
-
-
-# Batches, as JSON
-
-
-def _batch_object(batch: Batch, status: str, now: float, origin: str) -> Json:
-    """`status` is an argument because create and cancel answer with the state they bring about."""
-    counts = {"processing": batch.total, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
-    ended = status == "ended"
-    if ended and batch.outcome is not None:
-        done = batch.outcome.counts
-        counts = {
-            "processing": 0,
-            "succeeded": done.get("succeeded", 0),
-            "errored": done.get("errored", 0),
-            "canceled": done.get("cancelled", 0),
-            "expired": done.get("expired", 0),
-        }
-    archived_at = batch.created_at + ARCHIVED_AFTER_S
-    archived = now >= archived_at
-    return {
-        "id": batch.id,
-        "type": "message_batch",
-        "processing_status": status,
-        "request_counts": counts,
-        "ended_at": _time(batch.life.ended_at) if ended else None,
-        "created_at": _time(batch.created_at),
-        "expires_at": _time(batch.created_at + DAY_S),
-        "archived_at": _time(archived_at) if archived else None,
-        "cancel_initiated_at": None if batch.cancelled_at is None else _time(batch.cancelled_at),
-        "results_url": f"{origin}/v1/messages/batches/{batch.id}/results" if ended and not archived else None,
-    }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
-
-
-# Result lines
-
-
-def _result_line(wanted: Wanted, version: str) -> Line:
-    if wanted.fate != "answered":
-        kind = "canceled" if wanted.fate == "cancelled" else "expired"
-        return Line(_compact({"custom_id": wanted.custom_id, "result": {"type": kind}}), wanted.fate)
-    params = wanted.line["params"]
-    problem = find_problem(params, version)
-    kind_of_error = None
-    if wanted.error is not None:
-        problem = wanted.error.status, wanted.error.message or f"Planned error {wanted.error.status}."
-        kind_of_error = wanted.error.code
-    if problem is not None:
-        status, message = problem
-        error = {"details": None, "type": kind_of_error or _type(status), "message": message}
-        result: Json = {"type": "error", "error": error, "request_id": "workerreq_" + new_id(wanted.ids)}
-        line = _compact({"custom_id": wanted.custom_id, "result": {"type": "errored", "error": result}})
-        return Line(line, "errored")
-    reply = wanted.reply(read_ask(params))
-    result = {"type": "succeeded", "message": message_body(params, reply, wanted.ids, tier="batch")}
-    line = _compact({"custom_id": wanted.custom_id, "result": result})
-    return Line(line, "succeeded", "output", reply.input_tokens, reply.output_tokens)
-
-
-# What is wrong with one request's parameters
-
-
-# Small JSON answers
-
-
-def _type(status: int) -> str:
-    return _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-
-
-def _headers(request_id: str | None = None) -> dict[str, str]:
-    return {
-        "request-id": request_id or "req_" + new_id(FRESH),
-        "anthropic-organization-id": "00000000-0000-4000-8000-000000000000",
-    }
-
-
-def _compact(body: Json) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _json(body: Json, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(_compact(body), status, headers=headers or _headers(), media_type="application/json")
-
-
-def _error(status: int, message: str, *, kind: str | None = None) -> Response:
-    request_id = "req_" + new_id(FRESH)
-    headers = _headers(request_id)
-    if 400 <= status < 500 and status not in _RETRYABLE:
-        headers["x-should-retry"] = "false"
-    error = {"type": kind or _type(status), "message": message}
-    return _json({"type": "error", "error": error, "request_id": request_id}, status, headers)
-
-
-def _no_batch(call: Incoming) -> Response:
-    return _error(404, f"Message Batch {call.path['id']} not found.")

@@ -16,8 +16,8 @@ from typing import Any
 
 from batchfast.fake.faults import Fault
 from batchfast.fake.ids import seeded
+from batchfast.fake.records import Batch, Line
 from batchfast.fake.replies import Ask, Reply, answer, distort
-from batchfast.fake.state import Batch, Line
 
 
 @dataclass(frozen=True)

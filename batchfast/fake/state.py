@@ -4,9 +4,6 @@ What the services remember: files, uploads, batches, the clock, planned faults. 
 Everything lies in one folder, `state.db` (SQLite, WAL) and `files/`, so that several processes can serve it,
 at the same time or one after the other, and agree. Bytes are written beside their place and moved there
 before a row names them: a process killed at any moment leaves at most an unnamed file behind.
-
-A batch stores no state. When it was created, cancelled and is to end decide its whole life, and reading the
-clock gives the state of the moment (`Batch.life`, `Batch.phase`).
 """
 
 from __future__ import annotations
@@ -19,18 +16,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 from batchfast.fake.faults import Fault
-
-DAY_S = 86_400.0
-# Shares of a batch's planned duration, in the proportions of small batches at the services.
-VALIDATED_AT = 0.1
-WRITING_AT = 0.95
-CANCELLING = 0.2
+from batchfast.fake.records import DAY_S, Batch, Bound, File, Line, Outcome, Upload
 
 _TABLES = """
 create table if not exists clock (id integer primary key check (id = 1), offset_s real not null);
@@ -50,138 +41,6 @@ create table if not exists faults (
     id integer primary key autoincrement, fault text not null, seen integer not null default 0,
     fired integer not null default 0);
 """
-
-
-@dataclass(frozen=True)
-class File:
-    """A stored file. `detail` is the service's own, times are unix seconds."""
-
-    id: str
-    provider: str
-    name: str
-    purpose: str
-    size: int
-    created_at: float
-    expires_at: float | None
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file that arrives in pieces; `received` bytes are here so far."""
-
-    id: str
-    size: int
-    detail: Mapping[str, Any]
-    file_id: str | None
-    received: int
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A fault bound to a batch, under its number in the plan."""
-
-    id: int
-    fault: Fault
-
-
-@dataclass(frozen=True)
-class Line:
-    """One result line, without its newline, and what it counts as."""
-
-    data: bytes
-    kind: str  # succeeded, errored, cancelled, expired
-    stream: str = "output"
-    input_tokens: int = 0
-    output_tokens: int = 0
-    copies: int = 1  # 0 counts without being written
-    faults: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came out of an ended batch: lines by kind, the files they are in, and their tokens."""
-
-    counts: Mapping[str, int]
-    files: Mapping[str, str]
-    input_tokens: int
-    output_tokens: int
-
-
-@dataclass(frozen=True)
-class Life:
-    """When a batch enters its phases, in unix seconds, and how it ends."""
-
-    started_at: float
-    writing_at: float
-    ended_at: float
-    end: str  # completed, failed, cancelled, expired
-
-
-@dataclass(frozen=True)
-class Batch:
-    """An accepted batch. Its input is a JSONL file of the state's folder, named `source`."""
-
-    id: str
-    provider: str
-    created_at: float
-    duration_s: float
-    ends_at: float
-    expires_at: float
-    cancelled_at: float | None
-    finished_at: float | None
-    total: int
-    seed: int
-    source: str
-    detail: Mapping[str, Any]
-    faults: tuple[Bound, ...]
-    outcome: Outcome | None
-
-    @property
-    def _full_end(self) -> float:
-        """When it would end if nobody cancelled it and it never expired."""
-        return self.ends_at if self.finished_at is None else min(self.ends_at, self.finished_at)
-
-    @property
-    def life(self) -> Life:
-        """The whole life as it is planned now; a cancel or an early finish plans it anew."""
-        end = "completed" if self._full_end <= self.expires_at else "expired"
-        ended_at = min(self._full_end, self.expires_at)
-        if self.cancelled_at is not None:
-            end = "cancelled"
-            ended_at = min(ended_at, self.cancelled_at + CANCELLING * self.duration_s)
-        started_at = min(self.created_at + VALIDATED_AT * self.duration_s, ended_at)
-        if "errors" in self.detail:
-            return Life(started_at, started_at, started_at, "failed")
-        if end == "completed" and any(bound.fault.does == "expire" for bound in self.faults):
-            end = "expired"
-        writing_at = max(started_at, ended_at - (1 - WRITING_AT) * self.duration_s)
-        return Life(started_at, writing_at, ended_at, end)
-
-    def phase(self, now: float) -> str:
-        """validating, in_progress, finalizing, cancelling, or once it is over the `Life.end`."""
-        life = self.life
-        if now >= life.ended_at:
-            return life.end
-        if self.cancelled_at is not None:
-            return "cancelling"
-        if now < life.started_at:
-            return "validating"
-        return "in_progress" if now < life.writing_at else "finalizing"
-
-    def ended(self, now: float) -> bool:
-        return now >= self.life.ended_at
-
-    def answered(self, now: float) -> int:
-        """How many requests, the first ones of the input, have an answer by now."""
-        start, stop, at = self.life.started_at, self.life.writing_at, now
-        if self.cancelled_at is not None or self._full_end > self.expires_at:
-            # Cut short: the pace is that of the full life, up to the cut.
-            stop = self.ends_at - (1 - WRITING_AT) * self.duration_s
-            at = min(now, self.expires_at if self.cancelled_at is None else self.cancelled_at)
-        if at >= stop:
-            return self.total
-        return 0 if at <= start else int(self.total * (at - start) / (stop - start))
 
 
 class State:
