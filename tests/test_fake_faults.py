@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import anthropic
+import httpx2
 import openai
 import pytest
 from google import genai
 from google.genai import errors, types
 
 from batchfast.fake import FakeServer, Fault
+from batchfast.fake.faults import BatchAction, CallAction, RequestAction
 
 SCHEMA = {
     "type": "object",
@@ -273,6 +276,136 @@ def test_result_lines_shuffled_doubled_and_missing(server: FakeServer, client: o
     assert sorted(names[1]) == sorted([*in_order, "r1"])
     assert names[2] == [name for name in in_order if name != "r1"]
     assert {batch.request_counts.completed for batch in client.batches.list()} == {9}
+
+
+def test_hang(server: FakeServer, client: openai.OpenAI) -> None:
+    """The batch is made, and its create is never answered: by the client's timeout, or by the planned one."""
+    server.plan(Fault("hang", route="create", nth=1), Fault("hang", route="create", nth=2, seconds=0.01))
+    with pytest.raises(openai.APITimeoutError):
+        submit(client.with_options(timeout=0.5))
+    with pytest.raises(openai.APIConnectionError) as caught:
+        submit(client)
+    assert not isinstance(caught.value, openai.APITimeoutError)
+    assert len(server.batches("openai")) == 2
+
+
+def test_several_calls_by_number(server: FakeServer, client: openai.OpenAI) -> None:
+    """A tuple of numbers picks several calls."""
+    server.plan(Fault("status", route="list", nth=(1, 3), status=503))
+    seen = []
+    for _ in range(4):
+        try:
+            client.batches.list()
+            seen.append(200)
+        except openai.InternalServerError as exc:
+            seen.append(exc.status_code)
+    assert seen == [503, 200, 503, 200]
+
+
+def test_output_comes_late(
+    server: FakeServer, client: openai.OpenAI, claude: anthropic.Anthropic, gemini: genai.Client
+) -> None:
+    """The batch has ended, and for a minute there is nothing to download."""
+    server.plan(Fault("late", seconds=60))
+    batch_id, message_batch, name = submit(client).id, submit_claude(claude), submit_gemini(gemini)
+    early = client.batches.retrieve(batch_id)
+    assert (early.status, early.output_file_id) == ("completed", None)
+    ended = claude.messages.batches.retrieve(message_batch)
+    assert (ended.processing_status, ended.results_url) == ("ended", None)
+    with pytest.raises(anthropic.AnthropicError, match="results_url"):
+        claude.messages.batches.results(message_batch)
+    job = gemini.batches.get(name=name)
+    assert (job.state, job.dest) == (types.JobState.JOB_STATE_SUCCEEDED, None)
+    server.advance(seconds=61)
+    assert len(read(client, client.batches.retrieve(batch_id).output_file_id)) == 4
+    assert len(list(claude.messages.batches.results(message_batch))) == 4
+    assert gemini.batches.get(name=name).dest.file_name
+
+
+def test_counts_are_wrong(
+    server: FakeServer, client: openai.OpenAI, claude: anthropic.Anthropic, gemini: genai.Client
+) -> None:
+    """One success too few is reported; the results are all there."""
+    server.plan(Fault("miscount"))
+    batch = client.batches.retrieve(submit(client).id)
+    assert (batch.request_counts.completed, len(read(client, batch.output_file_id))) == (3, 4)
+    batch_id = submit_claude(claude)
+    assert claude.messages.batches.retrieve(batch_id).request_counts.succeeded == 3
+    assert len(list(claude.messages.batches.results(batch_id))) == 4
+    operation = httpx2.get(
+        f"{server.base_urls['gemini']}/v1beta/{submit_gemini(gemini)}", headers={"x-goog-api-key": "any"}
+    ).json()
+    assert operation["metadata"]["batchStats"]["successfulRequestCount"] == "3"
+
+
+def test_a_batch_vanishes(
+    server: FakeServer, client: openai.OpenAI, claude: anthropic.Anthropic, gemini: genai.Client
+) -> None:
+    """Known at first, then neither found nor listed; it is charged all the same."""
+    server.plan(Fault("vanish", seconds=60))
+    batch_id, message_batch, name = submit(client).id, submit_claude(claude), submit_gemini(gemini)
+    assert client.batches.retrieve(batch_id).status == "completed"
+    server.advance(seconds=60)
+    with pytest.raises(openai.NotFoundError):
+        client.batches.retrieve(batch_id)
+    with pytest.raises(anthropic.NotFoundError):
+        claude.messages.batches.retrieve(message_batch)
+    with pytest.raises(errors.ClientError, match="NOT_FOUND"):
+        gemini.batches.get(name=name)
+    assert (client.batches.list().data, claude.messages.batches.list().data) == ([], [])
+    assert server.ledger()["openai"]["requests"]["succeeded"] == 4
+
+
+def test_the_queue_is_full(
+    server: FakeServer, client: openai.OpenAI, claude: anthropic.Anthropic, gemini: genai.Client
+) -> None:
+    """What goes over the limit fails by polling, or is refused at once; once the others have ended there is room."""
+    server.plan(fault := Fault("queue", tokens=600))
+    with FakeServer(batch_seconds=1000) as slow:
+        slow.plan(fault)
+        waiting = client.with_options(base_url=slow.base_urls["openai"])
+        assert submit(waiting).status == "validating"
+        second = submit(waiting)
+        slow.advance(seconds=500)
+        assert waiting.batches.retrieve(second.id).status == "failed"
+        slow.finish_all()
+        third = submit(waiting)
+        slow.advance(seconds=500)
+        assert waiting.batches.retrieve(third.id).status == "in_progress"
+        assert slow.fired(fault) == 1
+    (error,) = client.batches.retrieve(submit(client, 9).id).errors.data
+    assert (error.code, "Limit: 600 enqueued tokens" in error.message) == ("token_limit_exceeded", True)
+    with pytest.raises(anthropic.RateLimitError, match="processing queue"):
+        submit_claude(claude, 40)
+    with pytest.raises(errors.ClientError, match="RESOURCE_EXHAUSTED"):
+        submit_gemini(gemini, 60)
+    assert [len(server.batches(name)) for name in ("openai", "anthropic", "gemini")] == [1, 0, 0]
+
+
+def test_a_line_of_status_0(server: FakeServer, client: openai.OpenAI) -> None:
+    """Neither an answer nor an error: a response with status 0 and no body."""
+    server.plan(Fault("error", custom_id="r1", status=0))
+    batch = client.batches.retrieve(submit(client).id)
+    (line,) = read(client, batch.error_file_id)
+    assert (line["custom_id"], line["response"]["status_code"], line["response"]["body"]) == ("r1", 0, None)
+    assert line["error"] is None
+
+
+def test_stuck_until_it_expires(server: FakeServer, client: openai.OpenAI) -> None:
+    """Whatever the time, the batch runs; after a day it expires."""
+    server.plan(Fault("stick"))
+    batch_id = submit(client).id
+    server.advance(hours=23)
+    assert client.batches.retrieve(batch_id).status == "in_progress"
+    server.advance(hours=1.5)
+    assert client.batches.retrieve(batch_id).status == "expired"
+
+
+def test_every_fault_is_shown_here() -> None:
+    """A fault that no test of this module plans is a fault nobody has seen an SDK meet."""
+    source = Path(__file__).read_text(encoding="utf-8")
+    actions = {one for kind in (CallAction, BatchAction, RequestAction) for one in get_args(kind)}
+    assert {one for one in actions if f'"{one}"' not in source} == set()
 
 
 def test_faults_end_with_reset(server: FakeServer, client: openai.OpenAI) -> None:

@@ -9,7 +9,7 @@ with FakeServer(batch_seconds=0) as fake:
 
 from __future__ import annotations
 
-from batchfast.fake.faults import Fault
+from batchfast.fake.faults import Fault, read_faults
 from batchfast.fake.server import AcceptedBatch, Call, FakeServer
 
-__all__ = ["AcceptedBatch", "Call", "FakeServer", "Fault"]
+__all__ = ["AcceptedBatch", "Call", "FakeServer", "Fault", "read_faults"]

@@ -7,6 +7,7 @@ the list of requests is refused at once; what is wrong with one request's parame
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -71,8 +72,10 @@ class Anthropic:
         return error_response(status, message or f"Planned error {status}.", kind=code)
 
     def _create(self, call: Incoming) -> Response:
-        if int(call.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        # Measured, not read off a header: a body sent in chunks announces no length.
+        if call.body.seek(0, io.SEEK_END) > MAX_BODY_BYTES:
             return error_response(413, "Request exceeds the maximum size")
+        call.body.seek(0)
         now = self.state.now()
         batch_id = "msgbatch_" + new_id(FRESH)
         requests = _Requests(call)
@@ -80,6 +83,10 @@ class Anthropic:
             self.state.write(f"{batch_id}.requests", requests)
         except Envelope as exc:
             return error_response(400, str(exc))
+        limit = self.state.full_queue(self.name, None, f"{batch_id}.requests")
+        if limit is not None:
+            message = f"This request would exceed the limit of {limit:,} input tokens waiting in the processing queue."
+            return error_response(429, message)
         batch = self.state.add_batch(
             self.name,
             batch_id,
@@ -148,9 +155,9 @@ class Anthropic:
         if batch is None:
             return no_batch(call)
         now = self.state.now()
-        if not batch.ended(now) or now >= batch.created_at + ARCHIVED_AFTER_S:
+        if not batch.gives_output(now) or now >= batch.created_at + ARCHIVED_AFTER_S:
             return error_response(404, f"Message Batch {batch.id} has no available results.")
-        batch = self._settled(batch)
+        batch = self.settled(batch)
         assert batch.outcome is not None
         name = batch.outcome.files.get("output")
         disposition = f"attachment; filename*=utf-8''{batch.id}_results.jsonl"
@@ -165,7 +172,8 @@ class Anthropic:
         if problem is not None:
             return error_response(*problem)
         ids = FRESH
-        reply = answer(read_ask(params), seed=self.state.seed)
+        reply = answer(read_ask(params), seed=self.state.seed, words=self.state.words)
+        self.state.count_answer(self.name, params["model"], reply.input_tokens, reply.output_tokens)
         return json_response(message_body(params, reply, ids, tier="standard"))
 
     def _seen(self, batch: Batch, now: float, origin: str) -> Json:
@@ -173,9 +181,9 @@ class Anthropic:
         if not batch.ended(now):
             status = "canceling" if batch.phase(now) == "cancelling" else "in_progress"
             return batch_object(batch, status, now, origin)
-        return batch_object(self._settled(batch), "ended", now, origin)
+        return batch_object(self.settled(batch), "ended", now, origin)
 
-    def _settled(self, batch: Batch) -> Batch:
+    def settled(self, batch: Batch) -> Batch:
         file = File(f"{batch.id}.results", self.name, "", "results", 0, batch.life.writing_at, None)
         version = batch.detail["version"]
         lines = result_lines(

@@ -23,13 +23,14 @@ def batch_object(batch: Batch, status: str, now: float, origin: str) -> Json:
         done = batch.outcome.counts
         counts = {
             "processing": 0,
-            "succeeded": done.get("succeeded", 0),
+            "succeeded": batch.answered_count,
             "errored": done.get("errored", 0),
             "canceled": done.get("cancelled", 0),
             "expired": done.get("expired", 0),
         }
     archived_at = batch.created_at + ARCHIVED_AFTER_S
     archived = now >= archived_at
+    shown = ended and not archived and batch.gives_output(now)
     return {
         "id": batch.id,
         "type": "message_batch",
@@ -40,7 +41,7 @@ def batch_object(batch: Batch, status: str, now: float, origin: str) -> Json:
         "expires_at": _time(batch.created_at + DAY_S),
         "archived_at": _time(archived_at) if archived else None,
         "cancel_initiated_at": None if batch.cancelled_at is None else _time(batch.cancelled_at),
-        "results_url": f"{origin}/v1/messages/batches/{batch.id}/results" if ended and not archived else None,
+        "results_url": f"{origin}/v1/messages/batches/{batch.id}/results" if shown else None,
     }
 
 
@@ -67,4 +68,4 @@ def result_line(wanted: Wanted, version: str) -> Line:
     reply = wanted.reply(read_ask(params))
     result = {"type": "succeeded", "message": message_body(params, reply, wanted.ids, tier="batch")}
     line = compact({"custom_id": wanted.custom_id, "result": result})
-    return Line(line, "succeeded", "output", reply.input_tokens, reply.output_tokens)
+    return Line(line, "succeeded", "output", reply.input_tokens, reply.output_tokens, params["model"])

@@ -29,10 +29,25 @@ def error_type(status: int) -> str:
     return _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
-def common_headers(request_id: str | None = None) -> dict[str, str]:
+# What an answer to a call without a good key cannot name.
+_OWNER = {
+    "anthropic-organization-id": "00000000-0000-4000-8000-000000000000",
+    "anthropic-workspace-id": "wrkspc_01fake",
+}
+
+
+def common_headers(request_id: str | None = None, *, owner: bool = True) -> dict[str, str]:
+    """The headers of every answer; without `owner` those of one to a stranger."""
     return {
         "request-id": request_id or "req_" + new_id(FRESH),
-        "anthropic-organization-id": "00000000-0000-4000-8000-000000000000",
+        **(_OWNER if owner else {}),
+        "server-timing": "x-originResponse;dur=12",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+        "x-robots-tag": "none",
+        "vary": "Accept-Encoding",
+        "cf-cache-status": "DYNAMIC",
+        "cf-ray": f"{FRESH.getrandbits(64):016x}-CDG",
+        "server": "cloudflare",
     }
 
 
@@ -46,7 +61,7 @@ def json_response(body: Json, status: int = 200, headers: dict[str, str] | None 
 
 def error_response(status: int, message: str, *, kind: str | None = None) -> Response:
     request_id = "req_" + new_id(FRESH)
-    headers = common_headers(request_id)
+    headers = common_headers(request_id, owner=status != 401)
     if 400 <= status < 500 and status not in _RETRYABLE:
         headers["x-should-retry"] = "false"
     error = {"type": kind or error_type(status), "message": message}

@@ -2,23 +2,102 @@
 
 from __future__ import annotations
 
+import json
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from batchfast.fake.gemini_body import camel_case, content_body, find_problem, find_unknown, read_ask
-from batchfast.fake.gemini_wire import GRPC, MAX_FILE_BYTES, compact
-from batchfast.fake.records import Batch, Line
+from batchfast.fake.gemini_wire import GRPC, compact, nanos
+from batchfast.fake.ids import seeded
+from batchfast.fake.records import VALIDATED_AT, Batch, Line
 from batchfast.fake.results import Wanted
 from batchfast.fake.shapes import as_object, as_objects, parse_json
 
 Json = dict[str, Any]
+_TYPE_PREFIX = "type.googleapis.com/google.ai.generativelanguage.v1main."
 
 
-def stats(batch: Batch) -> Json:
-    outcome = batch.outcome
+def batch_state(batch: Batch, now: float) -> str:
+    """
+    The state without its prefix. One that is being cancelled shows nothing of it, and neither does one that writes its
+    results; cancelled after its start, it succeeds with an error in place of each answer it had not got to.
+    """
+    if batch.ended(now):
+        end = "completed" if _gives_results(batch) else batch.life.end
+        return {"completed": "SUCCEEDED", "failed": "FAILED", "cancelled": "CANCELLED", "expired": "EXPIRED"}[end]
+    return "RUNNING" if _has_started(batch, now) else "PENDING"
+
+
+def _has_started(batch: Batch, now: float) -> bool:
+    seen = now if batch.cancelled_at is None else min(now, batch.cancelled_at)
+    return seen >= batch.created_at + VALIDATED_AT * batch.duration_s
+
+
+def _gives_results(batch: Batch) -> bool:
+    end = batch.life.end
+    return end == "completed" or (end == "cancelled" and _has_started(batch, batch.life.ended_at))
+
+
+def operation(batch: Batch, state: str, output: Json | None = None) -> Json:
+    """
+    A batch as create, get and list give it.
+
+    Args:
+        state: Without its prefix. An argument because create answers with the state it brings about.
+        output: What came out, if it can be had by now.
+    """
+    over = state not in ("PENDING", "RUNNING")
+    ids = seeded(f"times:{batch.id}")
+    created, ended, updated = (nanos(at, ids) for at in (batch.created_at, batch.life.ended_at, batch.life.ended_at))
+    metadata: Json = {"@type": _TYPE_PREFIX + "GenerateContentBatch", "model": batch.detail["model"]}
+    if batch.detail["display_name"]:
+        metadata["displayName"] = batch.detail["display_name"]
+    if "file" in batch.detail:
+        metadata["inputConfig"] = {"fileName": batch.detail["file"]}
+    if output is not None:
+        metadata["output"] = output
+    metadata["createTime"] = created
+    if over:
+        metadata["endTime"] = ended
+    metadata["updateTime"] = updated if over else created
+    metadata |= {"batchStats": _stats(batch), "state": f"BATCH_STATE_{state}", "name": batch.id}
+    made: Json = {"name": batch.id, "metadata": metadata}
+    if over:
+        made["done"] = True
+    if output is not None:
+        made["response"] = {"@type": _TYPE_PREFIX + "GenerateContentBatchOutput", **output}
+    elif over and state != "SUCCEEDED":
+        made["error"] = _operation_error(batch, state)
+    return made
+
+
+def output_of(batch: Batch, folder: Callable[[str], Path], *, inline: bool) -> Json:
+    """
+    Where the results are, or the results themselves if the requests came inline.
+
+    Args:
+        inline: False leaves those out, as lists do.
+    """
+    name = None if batch.outcome is None else batch.outcome.files.get("output")
+    if "file" in batch.detail:
+        return {"responsesFile": f"files/{results_id(batch)}"} if name else {}
+    if not inline:
+        return {}
+    lines = folder(name).read_bytes().splitlines() if name else []
+    return {"inlinedResponses": {"inlinedResponses": [json.loads(line) for line in lines]}}
+
+
+def results_id(batch: Batch) -> str:
+    return f"batch-{batch.id.removeprefix('batches/')}"
+
+
+def _stats(batch: Batch) -> Json:
     done, failed = 0, 0
-    if outcome is not None and batch.life.end == "completed":
-        done, failed = outcome.counts.get("succeeded", 0), outcome.counts.get("errored", 0)
+    if batch.outcome is not None and _gives_results(batch):
+        counts = batch.outcome.counts
+        done, failed = batch.answered_count, counts.get("errored", 0) + counts.get("cancelled", 0)
     stats = {
         "requestCount": batch.total,
         "pendingRequestCount": batch.total - done - failed,
@@ -28,11 +107,11 @@ def stats(batch: Batch) -> Json:
     return {name: str(count) for name, count in stats.items() if count}
 
 
-def operation_error(batch: Batch, state: str) -> Json:
-    if state == "BATCH_STATE_FAILED":
+def _operation_error(batch: Batch, state: str) -> Json:
+    if state == "FAILED":
         given = batch.detail["errors"][0]["message"]
         return {"code": 3, "message": given or "The batch could not be processed."}
-    if state == "BATCH_STATE_EXPIRED":
+    if state == "EXPIRED":
         return {"code": 4, "message": f"Batch {batch.id} expired before it was finished."}
     return {"code": 13, "message": f"Batch {batch.id} was cancelled."}
 
@@ -45,10 +124,6 @@ def inlined(source: Json) -> list[Json]:
         as_object(one.get("request"), f"{where}[{index}].request")
         as_object(one.get("metadata"), f"{where}[{index}].metadata")
     return requests
-
-
-def too_large(size: int) -> str:
-    return f"File is too large: {size} bytes, the limit is {MAX_FILE_BYTES}."
 
 
 def check_input(path: Path) -> tuple[int, str | None]:
@@ -75,13 +150,15 @@ def request_id(line: Json) -> str:
 
 
 def result_line(wanted: Wanted, batch: Batch) -> Line:
-    if batch.life.end != "completed":
-        return Line(b"", wanted.fate, copies=0)  # nothing comes out of a batch that did not finish
+    if not _gives_results(batch):
+        return Line(b"", wanted.fate, copies=0)
     line = camel_case(wanted.line)
     inline = "file" not in batch.detail
     echo = {"metadata": wanted.line["metadata"]} if "metadata" in wanted.line else {}
     if not inline:
         echo = {"key": wanted.line["key"]} if "key" in wanted.line else {}
+    if wanted.fate != "answered":
+        return Line(compact({"error": {"code": GRPC[499][0]}, **echo}), wanted.fate)
     request = line.get("request")
     problem = find_unknown(line, ("request", "metadata" if inline else "key"), "the line")
     if problem is None:
@@ -98,9 +175,21 @@ def result_line(wanted: Wanted, batch: Batch) -> Line:
     reply = wanted.reply(read_ask(request, model))
     body = content_body(request, reply, model, wanted.ids)
     if not inline:
-        # In files the order of the keys differs from line to line.
-        names = wanted.ids.sample(list(body), len(body))
-        body = {name: body[name] for name in names}
+        body = _shuffled(body, wanted.ids)  # in files the order of the keys differs from line to line
+    data = compact({"response": body, **echo})
+    return Line(data, "succeeded", "output", reply.input_tokens, written_tokens(body), model)
+
+
+def written_tokens(body: Json) -> int:
+    """The tokens of an answer that are billed as output, thoughts included."""
     usage = body["usageMetadata"]
-    written = usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0)
-    return Line(compact({"response": body, **echo}), "succeeded", "output", reply.input_tokens, written)
+    return int(usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0))
+
+
+def _shuffled(value: Any, source: random.Random) -> Any:
+    """The same JSON with the keys of its objects in another order."""
+    if isinstance(value, list):
+        return [_shuffled(one, source) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _shuffled(value[name], source) for name in source.sample(list(value), len(value))}

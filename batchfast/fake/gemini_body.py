@@ -32,9 +32,9 @@ _SCHEMA_FIELDS = frozenset({
     "properties", "required", "minProperties", "maxProperties", "minimum", "maximum", "minLength",
     "maxLength", "pattern", "example", "anyOf", "propertyOrdering",
 })  # fmt: skip
-# Members whose keys are names of the user's, not fields of the service's.
-_FREE_KEYS = ("properties", "metadata", "args")
-_VERBATIM = ("responseJsonSchema", "_responseJsonSchema", "example", "default")
+# Members that are the user's own, not the service's: `properties` has names of theirs, the others are theirs entirely.
+_FREE_KEYS = ("properties",)
+_VERBATIM = ("responseJsonSchema", "_responseJsonSchema", "example", "default", "metadata", "args")
 
 
 def content_body(request: Json, reply: Reply, model: str, ids: random.Random) -> Json:
@@ -46,7 +46,8 @@ def content_body(request: Json, reply: Reply, model: str, ids: random.Random) ->
     thoughts = _thoughts(request, ids)
     usage: Json = {
         "promptTokenCount": reply.input_tokens,
-        "candidatesTokenCount": reply.output_tokens,
+        # A count of zero is left out.
+        **({"candidatesTokenCount": reply.output_tokens} if reply.output_tokens else {}),
         "totalTokenCount": reply.input_tokens + reply.output_tokens + thoughts,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": reply.input_tokens}],
     }

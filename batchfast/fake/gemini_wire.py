@@ -22,6 +22,7 @@ GRPC = {
     499: (1, "CANCELLED"), 500: (13, "INTERNAL"), 503: (14, "UNAVAILABLE"), 504: (4, "DEADLINE_EXCEEDED"),
 }  # fmt: skip
 MAX_FILE_BYTES = 2_000_000_000
+_ALT_SVC = 'h3=":443"; ma=2592000,h3-29=":443"; ma=2592000'
 
 Json = dict[str, Any]
 
@@ -66,10 +67,22 @@ def compact(body: Json) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def common_headers() -> dict[str, str]:
+    """The headers of every answer but those to uploads. None of them tells one call from another."""
+    return {
+        "vary": "Origin, Referer, X-Origin",
+        "server-timing": "gfet4t7; dur=12",
+        "x-xss-protection": "0",
+        "x-frame-options": "SAMEORIGIN",
+        "x-content-type-options": "nosniff",
+        "alt-svc": _ALT_SVC,
+        "server": "scaffolding on HTTPServer2",
+    }
+
+
 def json_response(body: Json, status: int = 200) -> Response:
     text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-    headers = {"vary": "Origin, X-Origin, Referer", "server-timing": "gfet4t7; dur=12"}
-    return Response(text, status, headers, media_type="application/json; charset=UTF-8")
+    return Response(text, status, common_headers(), media_type="application/json; charset=UTF-8")
 
 
 def error_response(
@@ -82,11 +95,28 @@ def error_response(
     return json_response({"error": error}, status)
 
 
-def upload_status(response: Response, status: str, received: int | None) -> Response:
-    response.headers["x-goog-upload-status"] = status
-    if received is not None:
-        response.headers["x-goog-upload-size-received"] = str(received)
-    return response
+def upload_response(upload_id: str, status: str, *, answer: Response | None = None) -> Response:
+    """
+    What the upload server says, which is another one than that of the API.
+
+    Args:
+        status: active or final. The SDK takes an answer without it for a lost one and sends the piece again.
+        answer: Its status and body; None is an empty 200.
+    """
+    made = Response(b"", media_type="text/plain")
+    if answer is not None:
+        made = Response(answer.body, answer.status_code, media_type="application/json; charset=UTF-8")
+        made.headers["vary"] = "Origin, X-Origin, Referer"
+    made.headers["x-goog-upload-status"] = status
+    if upload_id:
+        made.headers["x-guploader-uploadid"] = upload_id
+    made.headers["alt-svc"] = _ALT_SVC
+    made.headers["server"] = "UploadServer"
+    return made
+
+
+def too_large(size: int) -> str:
+    return f"File is too large: {size} bytes, the limit is {MAX_FILE_BYTES}."
 
 
 def no_batch(call: Incoming) -> Response:
@@ -104,8 +134,13 @@ def no_model(call: Incoming, method: str) -> Response:
     return error_response(404, message)
 
 
-def page_start(call: Incoming) -> int | None:
-    return int(token) if (token := call.query.get("pageToken") or "0").isdecimal() else None
+def page_of(call: Incoming, default: int, *, most: int) -> tuple[int, int] | None:
+    """Size and start of the page a list is asked for; None if that is no page. A size of zero is the default."""
+    size = call.whole("pageSize", default, least=0, most=most)
+    token = call.query.get("pageToken") or "0"
+    if size is None or not token.isdecimal() or len(token) > 12:
+        return None
+    return size or default, int(token)
 
 
 def page_body(name: str, items: list[Json], end: int, count: int) -> Json:

@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ALPHANUMERIC = string.ascii_letters + string.digits
 
-FRESH = random.SystemRandom()
+
+class _Fresh(random.SystemRandom):
+    """New numbers every time, except within `repeatable`."""
+
+    source: random.Random | None = None
+
+    def random(self) -> float:
+        return super().random() if self.source is None else self.source.random()
+
+    def getrandbits(self, k: int) -> int:
+        return super().getrandbits(k) if self.source is None else self.source.getrandbits(k)
+
+
+FRESH = _Fresh()
+
+
+@contextmanager
+def repeatable(seed: object) -> Iterator[None]:
+    """Let every fake of this process give the same ids again, for recordings that can be compared."""
+    FRESH.source = seeded(seed)
+    try:
+        yield
+    finally:
+        FRESH.source = None
 
 
 def seeded(seed: object) -> random.Random:

@@ -15,14 +15,23 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from batchfast.fake.ids import FRESH, letters, seeded
-from batchfast.fake.openai_batch import batch_error, batch_object, check_input, output_expiry, result_line
-from batchfast.fake.openai_body import Rejected, completion, read_asks
+from batchfast.fake.openai_batch import (
+    batch_error,
+    batch_object,
+    check_input,
+    has_started,
+    output_expiry,
+    result_line,
+    status_of,
+)
+from batchfast.fake.openai_body import Rejected, completion, count_usage, read_asks
 from batchfast.fake.openai_wire import (
     BASE58,
     bad_value,
     common_headers,
     error_response,
     error_type,
+    expiry_s,
     file_error,
     file_json,
     file_object,
@@ -34,12 +43,13 @@ from batchfast.fake.openai_wire import (
     page_response,
     timed_hex,
     wrong_metadata,
+    wrong_type,
 )
 from batchfast.fake.records import DAY_S, Batch, File
 from batchfast.fake.replies import answer
 from batchfast.fake.results import result_lines
 from batchfast.fake.service import Endpoint, Incoming, send_file
-from batchfast.fake.shapes import WrongType, as_object, as_text, as_whole
+from batchfast.fake.shapes import WrongType, as_object, as_text
 from batchfast.fake.state import State
 
 MAX_FILE_BYTES = 200_000_000
@@ -99,23 +109,24 @@ class OpenAI:
     def _upload(self, call: Incoming) -> Response:
         purpose, upload = call.form.get("purpose"), call.form.get("file")
         if not isinstance(upload, UploadFile):
-            return error_response(400, "'file' is a required property", kind="invalid_request_error")
+            return file_error(400, "'file' is a required property", None)
         if not isinstance(purpose, str):
-            return error_response(400, "'purpose' is a required property", kind="invalid_request_error")
+            return file_error(400, "'purpose' is a required property", None)
         if purpose not in _PURPOSES:
             return file_error(400, f"{purpose!r} is not one of {list(_PURPOSES)} - 'purpose'", None)
         name = upload.filename or "upload"
         if purpose == "batch" and Path(name).suffix not in ("", ".json", ".jsonl"):
             return file_error(400, "Invalid file format for Batch API. Must be .jsonl", None)
         if purpose == "batch" and (upload.size or 0) > MAX_FILE_BYTES:
-            return error_response(413, f"File is too large: {upload.size} bytes, the limit is {MAX_FILE_BYTES}.")
-        seconds = call.form.get("expires_after[seconds]")
-        lifetime_s: float | None = 30 * DAY_S if purpose == "batch" else None
-        if isinstance(seconds, str):
-            if not seconds.isdecimal() or not 3600 <= int(seconds) <= 2_592_000:
-                message = "Invalid 'expires_after.seconds': expected 3600 to 2592000."
-                return error_response(400, message, param="expires_after")
-            lifetime_s = int(seconds)
+            return file_error(413, f"File is too large: {upload.size} bytes, the limit is {MAX_FILE_BYTES}.", None)
+        given = {name: call.form.get(f"expires_after[{name}]") for name in ("anchor", "seconds")}
+        try:
+            kept_s = expiry_s(
+                {name: one for name, one in given.items() if one is not None}, "expires_after", strings=True
+            )
+        except WrongType as exc:
+            return file_error(400, wrong_type(exc), exc.where)
+        lifetime_s = 30 * DAY_S if kept_s is None and purpose == "batch" else kept_s
         file_id = "file-" + letters(FRESH, 22, BASE58)
         size = self.state.write(file_id, iter(lambda: upload.file.read(1 << 18), b""))
         now = self.state.now()
@@ -126,10 +137,13 @@ class OpenAI:
         files = [one for one in self.state.files(self.name) if call.query.get("purpose") in (None, one.purpose)]
         if call.lag_s is not None:
             files = [one for one in files if one.created_at <= self.state.now() - call.lag_s]
-        if call.query.get("order") == "asc":
+        order = call.query.get("order", "desc")
+        if order not in ("asc", "desc"):
+            return file_error(400, f"{order!r} is not one of ['asc', 'desc'] - 'order'", None)
+        if order == "asc":
             files.reverse()
         limit = call.whole("limit", 10_000, most=10_000)
-        return page_response(call, files, limit, lambda one: one.id, file_object, final_newline="\n")
+        return page_response(call, files, limit, lambda one: one.id, file_object, files=True)
 
     def _file(self, call: Incoming) -> Response:
         file = self.state.file(self.name, call.path["id"])
@@ -149,8 +163,8 @@ class OpenAI:
 
     # Batches
 
-    def _create(self, call: Incoming) -> Response:
-        body = call.json()
+    def _refused(self, body: Json) -> Response | None:
+        """What create answers to a body it does not take. What is wrong with the file's lines shows later."""
         for name in ("input_file_id", "endpoint", "completion_window"):
             if name not in body:
                 return error_response(
@@ -165,13 +179,10 @@ class OpenAI:
             return bad_value("completion_window", body["completion_window"], ("24h",))
         try:
             as_text(body["input_file_id"], "input_file_id")
-            output_expiry = as_object(body.get("output_expires_after"), "output_expires_after").get("seconds")
-            as_whole(output_expiry, "output_expires_after.seconds", least=3600, most=2_592_000)
+            expiry_s(as_object(body.get("output_expires_after"), "output_expires_after"), "output_expires_after")
         except WrongType as exc:
-            message = f"Invalid type for '{exc.where}': expected {exc.expected}."
-            return error_response(400, message, code="invalid_type", param=exc.where)
-        metadata = body.get("metadata")
-        wrong = wrong_metadata(metadata)
+            return error_response(400, wrong_type(exc), code="invalid_type", param=exc.where)
+        wrong = wrong_metadata(body.get("metadata"))
         if wrong:
             return error_response(400, wrong, code="invalid_metadata", param="metadata")
         file = self.state.file(self.name, str(body["input_file_id"]))
@@ -182,13 +193,21 @@ class OpenAI:
                 code="invalid_file_purpose",
                 param="input_file_id",
             )
+        return None
+
+    def _create(self, call: Incoming) -> Response:
+        body = call.json()
+        refused = self._refused(body)
+        if refused is not None:
+            return refused
         now = self.state.now()
+        file = self.state.file(self.name, str(body["input_file_id"]))
         detail: Json = {
             "endpoint": body["endpoint"],
-            "metadata": metadata,
+            "metadata": body.get("metadata"),
             "input_file_id": body["input_file_id"],
+            "output_expires_after_s": (body.get("output_expires_after") or {}).get("seconds"),
         }
-        detail["output_expires_after_s"] = output_expiry
         total = 0
         if file is None:
             # Such a batch is taken and fails later; the message is the one seen there.
@@ -196,8 +215,11 @@ class OpenAI:
             detail["errors"] = [batch_error("invalid_input_file", message)]
         else:
             total, detail["model"], errors = check_input(self.state.path(file.id), body["endpoint"])
+            limit = self.state.full_queue(self.name, detail["model"], file.id)
             if errors:
                 detail["errors"] = errors
+            elif limit is not None:
+                detail |= {"errors": [{}], "queue_tokens": limit}
         batch = self.state.add_batch(
             self.name,
             "batch_" + timed_hex(FRESH, now),
@@ -233,10 +255,10 @@ class OpenAI:
     def _seen(self, batch: Batch, now: float) -> Json:
         """The batch as it is now; the first look at an ended one writes its files."""
         if batch.ended(now) and batch.life.end != "failed":
-            batch = self._settled(batch)
-        return batch_object(batch, batch.phase(now), now)
+            batch = self.settled(batch)
+        return batch_object(batch, status_of(batch, now), now)
 
-    def _settled(self, batch: Batch) -> Batch:
+    def settled(self, batch: Batch) -> Batch:
         life = batch.life
         ids = seeded(f"files:{batch.id}")
         files = {
@@ -246,7 +268,7 @@ class OpenAI:
             )
             for stream in ("output", "error")
         }  # fmt: skip
-        started = batch.cancelled_at is None or batch.cancelled_at >= life.started_at
+        started = has_started(batch, life.ended_at)
         lines = result_lines(
             batch,
             self.state.path(batch.source),
@@ -269,6 +291,6 @@ class OpenAI:
             asks = read_asks(body, endpoint)
         except Rejected as exc:
             return indented(exc.body, exc.status)
-        replies = [answer(ask, seed=self.state.seed) for ask in asks]
-        ids = FRESH
-        return indented(completion(body, endpoint, replies, ids, self.state.now()))
+        replies = [answer(ask, seed=self.state.seed, words=self.state.words) for ask in asks]
+        self.state.count_answer(self.name, str(body["model"]), *count_usage(replies))
+        return indented(completion(body, endpoint, replies, FRESH, self.state.now()))

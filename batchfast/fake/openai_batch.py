@@ -8,7 +8,7 @@ from typing import Any
 from batchfast.fake.faults import Fault
 from batchfast.fake.openai_body import Rejected, completion, count_usage, read_asks, snapshot
 from batchfast.fake.openai_wire import error_type, spaced, timed_hex, uuid
-from batchfast.fake.records import DAY_S, Batch, Line
+from batchfast.fake.records import DAY_S, VALIDATED_AT, Batch, Line
 from batchfast.fake.results import Wanted
 from batchfast.fake.shapes import parse_json
 
@@ -24,28 +24,25 @@ def batch_object(batch: Batch, status: str, now: float) -> Json:
     over = status == life.end
     outcome = batch.outcome
     cancelled = batch.cancelled_at is not None
-    started = (
-        status not in ("validating", "failed")
-        and now >= life.started_at
-        and (batch.cancelled_at is None or batch.cancelled_at >= life.started_at)
-    )
-    # A batch cancelled in time never writes, an expired one does before it is over.
-    writing = started and not cancelled and now >= life.writing_at
+    started = status not in ("validating", "failed") and has_started(batch, now)
+    # A cancelled batch never writes, an expired one only once its window has closed.
+    writing_at = life.ended_at if _runs_out(batch) else life.writing_at
+    writing = started and not cancelled and now >= writing_at
     counts, usage = {"total": 0, "completed": 0, "failed": 0}, _batch_usage(0, 0)
     if started:
         counts = {"total": batch.total, "completed": batch.answered(now), "failed": 0}
     if over and outcome is not None and started:
-        counts["completed"] = outcome.counts.get("succeeded", 0)
+        counts["completed"] = batch.answered_count
         counts["failed"] = outcome.counts.get("errored", 0)
         if status == "completed":
             usage = _batch_usage(outcome.input_tokens, outcome.output_tokens)
-    files = outcome.files if over and outcome is not None else {}
+    files = outcome.files if over and outcome is not None and batch.gives_output(now) else {}
 
     def at(when: float, happened: bool) -> int | None:
         return int(when) if happened else None
 
     # The model is known a moment before the batch starts.
-    validated = now > (batch.created_at + life.started_at) / 2 and status != "failed"
+    validated = started or (now > (batch.created_at + life.started_at) / 2 and status != "failed")
     known = batch.detail.get("model") if validated else None
     return {
         "id": batch.id,
@@ -61,7 +58,7 @@ def batch_object(batch: Batch, status: str, now: float) -> Json:
         "created_at": int(batch.created_at),
         "in_progress_at": at(life.started_at, started),
         "expires_at": int(batch.created_at) + int(DAY_S),
-        "finalizing_at": at(life.writing_at, writing),
+        "finalizing_at": at(writing_at, writing),
         "completed_at": at(life.ended_at, status == "completed"),
         "failed_at": at(life.ended_at, status == "failed"),
         "expired_at": at(life.ended_at, status == "expired"),
@@ -71,6 +68,23 @@ def batch_object(batch: Batch, status: str, now: float) -> Json:
         "usage": usage,
         "metadata": batch.detail["metadata"],
     }
+
+
+def status_of(batch: Batch, now: float) -> str:
+    phase = batch.phase(now)
+    return "in_progress" if phase == "finalizing" and _runs_out(batch) else phase
+
+
+def has_started(batch: Batch, now: float) -> bool:
+    """Whether it got beyond its validation, by now or before it was cancelled."""
+    if batch.cancelled_at is None:
+        return now >= batch.life.started_at
+    return batch.cancelled_at >= batch.created_at + VALIDATED_AT * batch.duration_s
+
+
+def _runs_out(batch: Batch) -> bool:
+    """Whether it runs until its window closes."""
+    return batch.life.ended_at >= batch.expires_at
 
 
 def _batch_usage(input_tokens: int, output_tokens: int) -> Json:
@@ -84,8 +98,9 @@ def _batch_usage(input_tokens: int, output_tokens: int) -> Json:
 
 
 def _errors(batch: Batch) -> list[Json]:
+    limit = batch.detail.get("queue_tokens", 2_000_000)
     default = (
-        f"Enqueued token limit reached for {batch.detail.get('model')} in organization org-fake. Limit: 2,000,000"
+        f"Enqueued token limit reached for {batch.detail.get('model')} in organization org-fake. Limit: {limit:,}"
         " enqueued tokens. Please try again once some in_progress batches have been completed."
     )
     return [
@@ -181,6 +196,9 @@ def result_line(wanted: Wanted, batch: Batch, *, started: bool) -> Line:
         }
         return Line(spaced(line), "cancelled", "error", copies=int(started))
     response = line["response"] = {"status_code": 200, "request_id": uuid(ids), "body": {}}
+    if wanted.error is not None and wanted.error.status == 0:
+        response |= {"status_code": 0, "body": None}
+        return Line(spaced(line), "errored", "error")
     body, endpoint = wanted.line["body"], wanted.line["url"]
     try:
         if wanted.error is not None:
@@ -192,7 +210,7 @@ def result_line(wanted: Wanted, batch: Batch, *, started: bool) -> Line:
     replies = [wanted.reply(ask) for ask in asks]
     response["body"] = completion(body, endpoint, replies, ids, batch.life.started_at)
     used = count_usage(replies)
-    return Line(spaced(line), "succeeded", "output", *used)
+    return Line(spaced(line), "succeeded", "output", *used, model=str(body["model"]))
 
 
 def _planned(fault: Fault) -> Rejected:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from batchfast.fake.ids import ALPHANUMERIC, letters
+from batchfast.fake.openai_wire import wrong_type
 from batchfast.fake.replies import Ask, Reply
 from batchfast.fake.shapes import WrongType, as_number, as_object, as_objects, as_parts, as_schema, as_text, as_whole
 
@@ -70,8 +71,7 @@ def read_asks(body: Json, endpoint: str) -> list[Ask]:
     try:
         return _checked_asks(body, chat=chat)
     except WrongType as exc:
-        message = f"Invalid type for '{exc.where}': expected {exc.expected}."
-        raise Rejected(400, message, code="invalid_type", param=exc.where) from None
+        raise Rejected(400, wrong_type(exc), code="invalid_type", param=exc.where) from None
 
 
 def _checked_asks(body: Json, *, chat: bool) -> list[Ask]:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from batchfast.fake.records import File
 from batchfast.fake.service import Incoming
+from batchfast.fake.shapes import WrongType, as_whole
 
 _Item = TypeVar("_Item")
 
@@ -20,17 +21,30 @@ BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 Json = dict[str, Any]
 
 
-def common_headers() -> dict[str, str]:
+# What an answer to a call without a good key cannot name.
+_OWNER = {"openai-organization": "org-fake", "openai-project": "proj_fake"}
+
+
+def common_headers(*, owner: bool = True) -> dict[str, str]:
+    """The headers of every answer; without `owner` those of one to a stranger."""
     return {
         "openai-version": "2020-10-01",
-        "openai-organization": "org-fake",
+        **(_OWNER if owner else {}),
         "openai-processing-ms": "12",
         "x-request-id": f"req_{secrets.token_hex(16)}",
+        "x-envoy-upstream-service-time": "15",
+        "x-openai-proxy-wasm": "v0.1",
+        "x-content-type-options": "nosniff",
+        "strict-transport-security": "max-age=31536000; includeSubDomains; preload",
+        "cf-cache-status": "DYNAMIC",
+        "cf-ray": f"{secrets.token_hex(8)}-CDG",
+        "alt-svc": 'h3=":443"; ma=86400',
+        "server": "cloudflare",
     }
 
 
 def json_text(text: str, status: int = 200) -> Response:
-    return Response(text, status, headers=common_headers(), media_type="application/json")
+    return Response(text, status, headers=common_headers(owner=status != 401), media_type="application/json")
 
 
 def indented(body: Json, status: int = 200, *, final_newline: str = "") -> Response:
@@ -109,6 +123,27 @@ def file_json(file: File) -> Response:
     return indented(file_object(file), final_newline="\n")
 
 
+def expiry_s(given: Json, where: str, *, strings: bool = False) -> int | None:
+    """
+    Seconds a file is kept, from `{"anchor": "created_at", "seconds": ...}`; None where nothing is given.
+
+    Raises:
+        WrongType: Another anchor, or seconds that are missing or outside an hour to 30 days.
+    """
+    if not given:
+        return None
+    if given.get("anchor") != "created_at":
+        raise WrongType(f"{where}.anchor", "'created_at'")
+    seconds = as_whole(given.get("seconds"), f"{where}.seconds", least=3600, most=2_592_000, strings=strings)
+    if seconds is None:
+        raise WrongType(f"{where}.seconds", "an integer")
+    return seconds
+
+
+def wrong_type(exc: WrongType) -> str:
+    return f"Invalid type for '{exc.where}': expected {exc.expected}."
+
+
 def page_response(
     call: Incoming,
     items: list[_Item],
@@ -116,19 +151,15 @@ def page_response(
     id_of: Callable[[_Item], str],
     as_json: Callable[[_Item], Json],
     *,
-    final_newline: str = "",
+    files: bool = False,
 ) -> Response:
-    """One page of a list: what comes after the item with the id `after`."""
-    if limit is None:
-        return error_response(
-            400, f"Invalid 'limit': {call.query.get('limit')!r}.", code="invalid_value", param="limit"
-        )
+    """One page of a list: what comes after the item with the id `after`. Lists of files are written as files are."""
     ids = [id_of(one) for one in items]
     after = call.query.get("after")
+    if limit is None:
+        return _bad_query(call, "limit", files=files)
     if after is not None and after not in ids:
-        return error_response(
-            400, f"Invalid 'after': no object with id '{after}'.", code="invalid_value", param="after"
-        )
+        return _bad_query(call, "after", files=files)
     start = 0 if after is None else ids.index(after) + 1
     page = [as_json(one) for one in items[start : start + limit]]
     body = {
@@ -138,7 +169,14 @@ def page_response(
         "last_id": page[-1]["id"] if page else None,
         "has_more": start + limit < len(items),
     }
-    return indented(body, final_newline=final_newline)
+    return indented(body, final_newline="\n" if files else "")
+
+
+def _bad_query(call: Incoming, name: str, *, files: bool) -> Response:
+    message = f"Invalid '{name}': {call.query.get(name)!r}."
+    if files:
+        return file_error(400, message, name)
+    return error_response(400, message, code="invalid_value", param=name)
 
 
 def timed_hex(source: random.Random, when: float) -> str:

@@ -62,18 +62,33 @@ class Line:
     stream: str = "output"
     input_tokens: int = 0
     output_tokens: int = 0
+    model: str = ""  # who answered
     copies: int = 1  # 0 counts without being written
     faults: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of an ended batch: lines by kind, the files they are in, and their tokens."""
+    """
+    What came out of an ended batch.
+
+    Args:
+        counts: Lines by kind.
+        files: By stream, the file its lines are in.
+        tokens: By model, tokens read and written.
+    """
 
     counts: Mapping[str, int]
     files: Mapping[str, str]
-    input_tokens: int
-    output_tokens: int
+    tokens: Mapping[str, tuple[int, int]]
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(read for read, _ in self.tokens.values())
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(written for _, written in self.tokens.values())
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ class Batch:
         started_at = min(self.created_at + VALIDATED_AT * self.duration_s, ended_at)
         if "errors" in self.detail:
             return Life(started_at, started_at, started_at, "failed")
-        if end == "completed" and any(bound.fault.does == "expire" for bound in self.faults):
+        if end == "completed" and self._faults("expire"):
             end = "expired"
         writing_at = max(started_at, ended_at - (1 - WRITING_AT) * self.duration_s)
         return Life(started_at, writing_at, ended_at, end)
@@ -139,6 +154,30 @@ class Batch:
 
     def ended(self, now: float) -> bool:
         return now >= self.life.ended_at
+
+    def gives_output(self, now: float) -> bool:
+        """Whether what came out can be had: from its end on, unless it is planned to be late."""
+        late = max((one.seconds for one in self._faults("late")), default=0.0)
+        return now >= self.life.ended_at + late
+
+    def vanished(self, now: float) -> bool:
+        """Whether the service knows nothing of it any more, as planned."""
+        return any(now >= self.created_at + one.seconds for one in self._faults("vanish"))
+
+    @property
+    def answered_count(self) -> int:
+        """What the service says of the ended batch: answered requests, off by one where that is planned."""
+        count = 0 if self.outcome is None else self.outcome.counts.get("succeeded", 0)
+        return count + (-1 if count else 1) if self._faults("miscount") else count
+
+    @property
+    def words(self) -> tuple[int, int]:
+        """Least and most words of a text in its answers."""
+        least, most = self.detail["words"]
+        return least, most
+
+    def _faults(self, does: str) -> list[Fault]:
+        return [bound.fault for bound in self.faults if bound.fault.does == does]
 
     def answered(self, now: float) -> int:
         """How many requests, the first ones of the input, have an answer by now."""

@@ -38,6 +38,7 @@ class Wanted:
     faults: tuple[Fault, ...]
     ids: random.Random
     seed: int
+    words: tuple[int, int]
 
     @property
     def error(self) -> Fault | None:
@@ -46,7 +47,7 @@ class Wanted:
 
     def reply(self, ask: Ask) -> Reply:
         """The answer, spoiled as planned."""
-        return distort(ask, answer(ask, seed=self.seed), (fault.does for fault in self.faults))
+        return distort(ask, answer(ask, seed=self.seed, words=self.words), (fault.does for fault in self.faults))
 
 
 def result_lines(
@@ -85,7 +86,7 @@ def result_lines(
             if fate != "answered":
                 mine = [one for one in mine if one.fault.does in ("expire", "duplicate", "drop")]
             ids = seeded(f"{batch.id}:{index}")
-            wanted = Wanted(index, line, name, fate, tuple(one.fault for one in mine), ids, batch.seed)
+            wanted = Wanted(index, line, name, fate, tuple(one.fault for one in mine), ids, batch.seed, batch.words)
             rendered = render(wanted)
             does = {fault.does for fault in wanted.faults}
             copies = 0 if "drop" in does else 2 * rendered.copies if "duplicate" in does else rendered.copies

@@ -8,10 +8,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from batchfast.fake.faults import Fault
 from batchfast.fake.state import State
@@ -19,6 +18,9 @@ from batchfast.fake.state import State
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from batchfast.fake.service import Service
 
 _PREFIXES = {"openai": "/openai/v1", "anthropic": "/anthropic", "gemini": "/gemini"}
 _ENV = {
@@ -37,8 +39,7 @@ class Call(NamedTuple):
     path: str
 
 
-@dataclass(frozen=True)
-class AcceptedBatch:
+class AcceptedBatch(NamedTuple):
     """
     A batch as a service holds it.
 
@@ -63,6 +64,7 @@ class FakeServer:
         batch_seconds: How long a batch takes from create to its end, intermediate states included. With 0 it
             is at its end when first looked at.
         seed: Another seed gives other answers.
+        words: Least and most words of a text, roughly. Bounds in a request's own schema come first.
         clock: Unix seconds; `advance` adds to it.
 
     Attributes:
@@ -79,6 +81,7 @@ class FakeServer:
         port: int = 0,
         batch_seconds: float = 1.0,
         seed: int = 0,
+        words: tuple[int, int] = (60, 150),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.calls: list[Call] = []
@@ -89,6 +92,7 @@ class FakeServer:
         self._address = (host, port)
         self._batch_seconds = batch_seconds
         self._seed = seed
+        self._words = words
         self._clock = clock
         self._running: _Running | None = None
 
@@ -97,8 +101,9 @@ class FakeServer:
         if self._running is not None:
             raise RuntimeError(f"the fake is running already, at {self.url}")
         folder = self._folder or Path(tempfile.mkdtemp(prefix="batchfast-fake-"))
-        state = State(folder, batch_seconds=self._batch_seconds, seed=self._seed, clock=self._clock)
-        self._running = _Running(folder, state, _listen(*self._address), self._app(state))
+        state = State(folder, batch_seconds=self._batch_seconds, seed=self._seed, words=self._words, clock=self._clock)
+        services = _services(state)
+        self._running = _Running(folder, state, services, _listen(*self._address), self._app(services))
         return self
 
     def stop(self) -> None:
@@ -138,13 +143,20 @@ class FakeServer:
 
     # Time
 
-    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
-        """Move the fake's time forward, for every process that serves this folder."""
-        self._state.advance(seconds + 60 * minutes + 3600 * hours)
+    def now(self) -> float:
+        """The fake's time, in unix seconds."""
+        return self._state.now()
 
-    def finish(self, batch_id: str) -> None:
-        """Let one batch end now. Raises KeyError if there is none of that id."""
-        self._state.finish(batch_id)
+    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Move the fake's time forward, for every process that serves this folder. ValueError if that is backward."""
+        total = seconds + 60 * minutes + 3600 * hours + 86_400 * days
+        if not 0 <= total < 1e11:
+            raise ValueError(f"time moves forward only, and not by {total} s")
+        self._state.advance(total)
+
+    def finish(self, batch: str | AcceptedBatch) -> None:
+        """Let one batch end now, given by its id or as `batches` has it. Raises KeyError if there is none."""
+        self._state.finish(batch if isinstance(batch, str) else batch.id)
 
     def finish_all(self) -> None:
         """Let every batch end now."""
@@ -164,10 +176,30 @@ class FakeServer:
         self._state.plan(faults)
 
     def fired(self, fault: Fault) -> int:
-        """
-        How often a planned fault did something: in calls, batches or requests (once their results are made).
-        """
+        """How often a planned fault did something: in calls, batches or requests (once their results are made)."""
         return self._state.fired(fault)
+
+    def planned(self) -> list[tuple[Fault, int]]:
+        """The faults planned since the last reset, each with how often it fired."""
+        return self._state.faults()
+
+    def unfired(self) -> list[Fault]:
+        """Planned faults that did nothing so far; results not yet looked at are made first."""
+        self.ledger()
+        return [fault for fault, fired in self.planned() if not fired]
+
+    def ledger(self) -> dict[str, dict[str, Any]]:
+        """
+        What each service accepted, answered and would have charged since the last reset.
+
+        Returns:
+            Per provider: `batches` and `requests` by what became of them, `answered_at_once` (live requests),
+            `input_tokens`, `output_tokens`, `charged_usd` (live at list price, batches at half of it), and
+            `unpriced_models`, which are not in the charge.
+        """
+        from batchfast.fake.bill import ledger
+
+        return {service.name: ledger(service) for service in self._here.services}
 
     def batches(self, provider: str) -> list[AcceptedBatch]:
         """The batches a service has accepted, newest first."""
@@ -186,17 +218,15 @@ class FakeServer:
     def _state(self) -> State:
         return self._here.state
 
-    def _app(self, state: State) -> Starlette:
+    def _app(self, services: list[Service]) -> ASGIApp:
         # Imported here: a program that merely has batchfast.fake at hand shall not load a web server.
         from starlette.applications import Starlette
         from starlette.requests import ClientDisconnect
         from starlette.responses import JSONResponse, Response
         from starlette.routing import Mount, Route
 
-        from batchfast.fake.anthropic import Anthropic
-        from batchfast.fake.gemini import Gemini
-        from batchfast.fake.openai import OpenAI
-        from batchfast.fake.service import Service, serve
+        from batchfast.fake import control
+        from batchfast.fake.service import serve
 
         def unknown(request: Request, _: Exception) -> Response:
             route = f"{request.method} {request.url.path}"
@@ -204,17 +234,13 @@ class FakeServer:
             return JSONResponse({"error": {"message": f"the fake has no route {route}"}}, 501)
 
         def broken(_: Request, exc: Exception) -> Response:
-            self.errors.append(exc)
             return JSONResponse({"error": {"message": f"the fake broke: {exc!r}"}}, 500)
 
         def left(_: Request, exc: Exception) -> Response:
             return Response(str(exc), 499)  # read by nobody: the client has hung up
 
-        services: list[Service] = [
-            build(state, _PREFIXES[name])
-            for name, build in (("openai", OpenAI), ("anthropic", Anthropic), ("gemini", Gemini))
-        ]
-        mounts = [
+        mounts = [Mount("/_fake", routes=control.routes(self))]
+        mounts += [
             Mount(
                 service.prefix,
                 routes=[
@@ -226,13 +252,33 @@ class FakeServer:
         ]
         # 405 is a known path with a method no service has.
         handlers = {404: unknown, 405: unknown, ClientDisconnect: left, Exception: broken}
-        return Starlette(routes=mounts, exception_handlers=handlers)
+        return self._watched(Starlette(routes=mounts, exception_handlers=handlers))
+
+    def _watched(self, app: Starlette) -> ASGIApp:
+        """The app, with what breaks in it kept: also where an answer has begun and can only be cut off."""
+
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            except Exception as exc:
+                self.errors.append(exc)
+                raise
+
+        return run
 
     def _seen(self, provider: str, route: str, request: Request) -> None:
         self.calls.append(Call(provider, route, request.method, request.url.path))
 
     def _drop(self, request: Request) -> None:
         self._here.drop(request.scope["client"])
+
+
+def _services(state: State) -> list[Service]:
+    from batchfast.fake.anthropic import Anthropic
+    from batchfast.fake.gemini import Gemini
+    from batchfast.fake.openai import OpenAI
+
+    return [build(state, _PREFIXES[build.name]) for build in (OpenAI, Anthropic, Gemini)]
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -249,11 +295,14 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Running:
     """The server thread, from the moment it answers to `stop`."""
 
-    def __init__(self, folder: Path, state: State, listener: socket.socket, app: Starlette) -> None:
+    def __init__(
+        self, folder: Path, state: State, services: list[Service], listener: socket.socket, app: ASGIApp
+    ) -> None:
         import uvicorn
 
         self.folder = folder
         self.state = state
+        self.services = services
         self.listener = listener
         # The log is silent: exceptions are kept in FakeServer.errors, and broken connections are planned.
         config = uvicorn.Config(

@@ -6,6 +6,7 @@ What the three services share: how a call is read, counted, spoiled by planned f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from batchfast.fake.faults import Fault
+from batchfast.fake.records import Batch
 from batchfast.fake.shapes import parse_json
 from batchfast.fake.state import State
 
@@ -93,6 +95,10 @@ class Service(Protocol):
         """An answer for a call that may not come in (no key, a bad one), else None."""
         ...
 
+    def settled(self, batch: Batch) -> Batch:
+        """A batch that has ended, with its outcome; the first call writes its results."""
+        ...
+
     def failure(self, status: int, message: str | None = None, code: str | None = None) -> Response:
         """The service's error for a status, in its own words where none are given."""
         ...
@@ -141,13 +147,22 @@ def serve(
                 response = await run_in_threadpool(_handle, service, endpoint, call)
             if form:
                 await request.close()
-        if "lose" in does:
+        if "hang" in does:
+            await _wait_for_disconnect(request, does["hang"].seconds)
+        if "lose" in does or "hang" in does:
             drop(request)
             await asyncio.sleep(0)  # lets the loop tell the server that the client is gone
             return _Nothing()
         return _Cut(response) if "cut" in does else response
 
     return run
+
+
+async def _wait_for_disconnect(request: Request, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
 
 
 def _handle(service: Service, endpoint: Endpoint, call: Incoming) -> Response:

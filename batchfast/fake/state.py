@@ -37,6 +37,9 @@ create table if not exists batches (
     not null, duration_s real not null, ends_at real not null, expires_at real not null, cancelled_at real,
     finished_at real, total integer not null, seed integer not null, source text not null, detail text not
     null, faults text not null, outcome text, deleted integer not null default 0);
+create table if not exists answers (
+    provider text not null, model text not null, requests integer not null, input_tokens integer not null,
+    output_tokens integer not null, primary key (provider, model));
 create table if not exists faults (
     id integer primary key autoincrement, fault text not null, seen integer not null default 0,
     fired integer not null default 0);
@@ -51,6 +54,7 @@ class State:
         folder: Made if absent. May be served by other processes too.
         batch_seconds: How long a batch created here takes. The batch keeps it.
         seed: What the answers to batches created here follow from. The batch keeps it.
+        words: Least and most words of a text in their answers. The batch keeps it.
         clock: Unix seconds.
     """
 
@@ -60,9 +64,11 @@ class State:
         *,
         batch_seconds: float = 1.0,
         seed: int = 0,
+        words: tuple[int, int] = (60, 150),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.seed = seed
+        self.words = words
         self._batch_seconds = batch_seconds
         self._clock = clock
         self._folder = folder
@@ -105,6 +111,7 @@ class State:
             db.execute("delete from files")
             db.execute("delete from uploads")
             db.execute("delete from batches")
+            db.execute("delete from answers")
             db.execute("delete from faults")
             db.execute("update clock set offset_s = 0")
         for path in self._files.iterdir():
@@ -223,10 +230,10 @@ class State:
             window_s: When it expires.
             can_fail: The service has a state for batches that fail as a whole.
         """
-        detail = dict(detail)
+        detail = {**detail, "words": self.words}
         with self._writing() as db:
             bound = self._count_match(db, provider, None)
-            bound = [one for one in bound if can_fail or one.fault.does != "fail"]
+            bound = [one for one in bound if one.fault.does != "queue" and (can_fail or one.fault.does != "fail")]
             fails = [one.fault for one in bound if one.fault.does == "fail"]
             if fails:
                 detail.setdefault("errors", [{"code": fails[0].code, "message": fails[0].message}])
@@ -249,13 +256,40 @@ class State:
         return batch
 
     def batch(self, provider: str, batch_id: str) -> Batch | None:
-        rows = self._rows("select * from batches where provider = ? and id = ? and not deleted", provider, batch_id)
-        return _batch(rows[0]) if rows else None
+        query = "select * from batches where provider = ? and id = ? and not deleted"
+        return next(iter(self._present(self._rows(query, provider, batch_id))), None)
 
     def batches(self, provider: str) -> list[Batch]:
-        """All batches, newest first."""
+        """All batches that the service knows of, newest first."""
         query = "select * from batches where provider = ? and not deleted order by seq desc"
-        return [_batch(row) for row in self._rows(query, provider)]
+        return self._present(self._rows(query, provider))
+
+    def accepted(self, provider: str) -> list[Batch]:
+        """All batches it ever accepted, those deleted since and those that vanished among them."""
+        return [_batch(row) for row in self._rows("select * from batches where provider = ?", provider)]
+
+    def _present(self, rows: list[sqlite3.Row]) -> list[Batch]:
+        now = self.now()
+        return [batch for batch in map(_batch, rows) if not batch.vanished(now)]
+
+    def full_queue(self, provider: str, model: str | None, source: str) -> int | None:
+        """
+        The planned limit of input tokens in the queue that one more batch would go over, None if it would not.
+
+        Args:
+            model: Whose queue; None where batches name no model, all of which share one.
+            source: The batch's input. A token is four bytes of it.
+        """
+        planned = self._planned("queue", provider)
+        if not planned:
+            return None
+        now = self.now()
+        waiting = [one for one in self.batches(provider) if not one.ended(now) and one.detail.get("model") == model]
+        tokens = sum(self.path(name).stat().st_size for name in (source, *(one.source for one in waiting))) // 4
+        over = {number: fault for number, fault in planned if tokens > fault.tokens}
+        with self._writing() as db:
+            _count_fired(db, Counter(over.keys()))
+        return min((fault.tokens for fault in over.values()), default=None)
 
     def cancel(self, batch: Batch, now: float) -> Batch:
         """Cancel a batch that has not ended; a second cancel changes nothing."""
@@ -288,8 +322,7 @@ class State:
         """
         Write the results of an ended batch, once.
 
-        Another process may do the same at the same moment: the lines follow from the batch alone, so both
-            write the
+        Another process may do the same at the same moment: the lines follow from the batch alone, so both write the
         same bytes, and one of them gets to say so.
 
         Args:
@@ -299,16 +332,15 @@ class State:
         with self._lock:
             settling = self._settling.setdefault(batch.id, threading.Lock())
         with settling:
-            known = self.batch(batch.provider, batch.id)
-            if known is None or known.outcome is not None:
-                return known or batch
-            return self._settle(batch, lines, files)
+            rows = self._rows("select * from batches where id = ? and outcome is not null", batch.id)
+            return _batch(rows[0]) if rows else self._settle(batch, lines, files)
 
     def _settle(self, batch: Batch, lines: Iterable[Line], files: Mapping[str, File]) -> Batch:
         counts: Counter[str] = Counter()
         fired: Counter[int] = Counter()
         sizes: Counter[str] = Counter()
-        tokens = [0, 0]
+        read: Counter[str] = Counter()
+        written: Counter[str] = Counter()
         temporary = {stream: self._files / f"{uuid4().hex}.tmp" for stream in files}
         try:
             with ExitStack() as opened:
@@ -317,8 +349,9 @@ class State:
                     fired.update(line.faults)
                     counts[line.kind] += 1
                     sizes[line.stream] += outs[line.stream].write((line.data + b"\n") * line.copies)
-                    tokens[0] += line.input_tokens
-                    tokens[1] += line.output_tokens
+                    if line.model:
+                        read[line.model] += line.input_tokens
+                        written[line.model] += line.output_tokens
             for stream, path in temporary.items():
                 if sizes[stream]:
                     path.replace(self.path(files[stream].id))
@@ -326,7 +359,8 @@ class State:
             for path in temporary.values():
                 path.unlink(missing_ok=True)
         named = {stream: files[stream].id for stream in files if sizes[stream]}
-        outcome = {"counts": counts, "files": named, "input_tokens": tokens[0], "output_tokens": tokens[1]}
+        tokens = {model: (read[model], written[model]) for model in read}
+        outcome = {"counts": counts, "files": named, "tokens": tokens}
         with self._writing() as db:
             query = "update batches set outcome = ? where id = ? and outcome is null"
             if db.execute(query, (json.dumps(outcome), batch.id)).rowcount:
@@ -335,6 +369,23 @@ class State:
                 _count_fired(db, fired)
             row = db.execute("select * from batches where id = ?", (batch.id,)).fetchone()
         return _batch(row) if row is not None else batch
+
+    # Answers at once
+
+    def count_answer(self, provider: str, model: str, input_tokens: int, output_tokens: int) -> None:
+        """Remember a request answered at once, for the bill."""
+        with self._writing() as db:
+            db.execute(
+                "insert into answers values (?, ?, 1, ?, ?) on conflict do update set requests = requests + 1,"
+                " input_tokens = input_tokens + excluded.input_tokens,"
+                " output_tokens = output_tokens + excluded.output_tokens",
+                (provider, model, input_tokens, output_tokens),
+            )
+
+    def answers(self, provider: str) -> dict[str, tuple[int, int, int]]:
+        """What was answered at once: by model, requests, tokens read and tokens written."""
+        rows = self._rows("select * from answers where provider = ? order by model", provider)
+        return {row["model"]: (row["requests"], row["input_tokens"], row["output_tokens"]) for row in rows}
 
     # Faults
 
@@ -345,14 +396,21 @@ class State:
 
     def fired(self, fault: Fault) -> int:
         """
-        How often a planned fault did something, in calls, batches or requests. KeyError if it was not
-        planned.
+        How often a planned fault did something, in calls, batches or requests. KeyError if it was not planned.
         """
         planned = json.dumps(fault.as_dict())
         (row,) = self._rows("select count(*) as plans, total(fired) as fired from faults where fault = ?", planned)
         if not row["plans"]:
             raise KeyError(fault)
         return int(row["fired"])
+
+    def faults(self) -> list[tuple[Fault, int]]:
+        """The plan: each fault, and how often it did something."""
+        return [(_fault(row), row["fired"]) for row in self._rows("select * from faults order by id")]
+
+    def _planned(self, does: str, provider: str) -> list[tuple[int, Fault]]:
+        planned = [(row["id"], _fault(row)) for row in self._rows("select * from faults order by id")]
+        return [(number, one) for number, one in planned if one.does == does and one.provider in (None, provider)]
 
     def call_faults(self, provider: str, route: str) -> list[Fault]:
         """The faults for this call of a route. Asking counts the call."""
@@ -364,16 +422,14 @@ class State:
         return [one.fault for one in bound]
 
     def _count_match(self, db: sqlite3.Connection, provider: str, route: str | None) -> list[Bound]:
-        """
-        Count one more call (or batch, without a route) for every fault it concerns, and pick those it is for.
-        """
+        """Count one more call (or batch, without a route) for every fault it concerns, and pick those it is for."""
         found = []
         for row in db.execute("select * from faults order by id").fetchall():
-            fault = Fault(**json.loads(row["fault"]))
+            fault = _fault(row)
             if not fault.concerns(provider, route):
                 continue
             db.execute("update faults set seen = seen + 1 where id = ?", (row["id"],))
-            if fault.nth in (None, row["seen"] + 1):
+            if fault.is_for(row["seen"] + 1):
                 found.append(Bound(row["id"], fault))
         return found
 
@@ -393,6 +449,10 @@ def _insert_file(db: sqlite3.Connection, file: File, *, size: int | None = None)
 def _count_fired(db: sqlite3.Connection, fired: Counter[int]) -> None:
     for fault_id, times in fired.items():
         db.execute("update faults set fired = fired + ? where id = ?", (times, fault_id))
+
+
+def _fault(row: sqlite3.Row) -> Fault:
+    return Fault.from_dict(json.loads(row["fault"]))
 
 
 def _file(row: sqlite3.Row) -> File:
@@ -417,6 +477,6 @@ def _batch(row: sqlite3.Row) -> Batch:
         seed=row["seed"],
         source=row["source"],
         detail=json.loads(row["detail"]),
-        faults=tuple(Bound(number, Fault(**fault)) for number, fault in json.loads(row["faults"])),
+        faults=tuple(Bound(number, Fault.from_dict(fault)) for number, fault in json.loads(row["faults"])),
         outcome=Outcome(**outcome) if outcome else None,
     )

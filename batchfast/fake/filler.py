@@ -1,0 +1,291 @@
+"""
+Values that satisfy a JSON schema, filled with texts about what was asked for.
+
+A schema that contradicts itself gets a value all the same, which then satisfies part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Protocol
+
+from batchfast.fake.patterns import all_match, compiled, matching
+from batchfast.fake.plans import Plan, Way, Ways
+
+# From here on a value is made as small as its schema allows: a schema may refer to itself without end.
+MAX_DEPTH = 8
+_MAX_VALUES = 20_000
+# What a schema demands beyond these is left out. They are beyond what `as_schema` lets pass without recursion.
+_LAST_DEPTH = 110
+_LAST_VALUES = 150_000
+_ATTEMPTS = 40
+_COUNT = re.compile(r"(?<![\w.])\d{1,3}(?![\w%]|\.\d)")
+_SHORT_NAMES = frozenset({"title", "name", "label", "id", "key", "category", "tag", "heading", "author", "language"})
+_OPEN = 1 << 30
+_CONTAINERS = ("object", "array")
+
+
+class Writer(Protocol):
+    """Writes texts, each different. `asked_items` is how many the prompt asks for."""
+
+    rng: random.Random
+    asked_items: int
+
+    def prose(self) -> str: ...
+    def phrase(self) -> str: ...
+    def word(self) -> str: ...
+
+
+def count_in(text: str) -> int | None:
+    """The first number in a text that may count items."""
+    found = _COUNT.search(text)
+    return int(found[0]) if found else None
+
+
+def fill(plan: Plan, writer: Writer) -> Any:
+    return _Filler(plan, writer).fill(plan.ways, "", 0)
+
+
+class _Filler:
+    def __init__(self, plan: Plan, writer: Writer) -> None:
+        self._plan = plan
+        self._writer = writer
+        self._rng = writer.rng
+        self._made = 0
+        self._in_array = False
+
+    def fill(self, ways: Ways, name: str, depth: int) -> Any:
+        self._made += 1
+        if not ways or depth > _LAST_DEPTH or self._made > _LAST_VALUES:
+            return None
+        for attempt in range(_ATTEMPTS):
+            way = self._choose(ways, depth, attempt)
+            value = self._value(way, name, depth, attempt)
+            if not way.checked or self._made > _MAX_VALUES or self._plan.accepts(way.checked, value):
+                break
+        return value
+
+    def _is_ending(self, depth: int) -> bool:
+        return depth >= MAX_DEPTH or self._made > _MAX_VALUES
+
+    def _choose(self, ways: Ways, depth: int, attempt: int) -> Way:
+        if len(ways) == 1:
+            return ways[0]
+        if self._is_ending(depth):
+            return min(ways, key=self._plan.height)
+        likely = [way for way in ways if way.kinds[0] != "null" and self._plan.height(way) < math.inf]
+        return self._rng.choice(ways if attempt > _ATTEMPTS // 2 or not likely else likely)
+
+    def _value(self, way: Way, name: str, depth: int, attempt: int) -> Any:
+        """
+        Args:
+            attempt: From the second on, what the schema leaves open is left to chance.
+        """
+        if way.values is not None:
+            return self._rng.choice(way.values)
+        kind = way.kinds[0] if attempt < 2 else self._rng.choice(way.kinds)
+        if self._is_ending(depth):
+            kind = next((one for one in way.kinds if one not in _CONTAINERS), kind)
+        if kind == "object":
+            return self._object(way, depth, attempt)
+        if kind == "array":
+            return self._array(way, name, depth, attempt)
+        if kind in ("integer", "number"):
+            return self._number(way, whole=kind == "integer")
+        if kind == "boolean":
+            return self._rng.random() < 0.5
+        return None if kind == "null" else self._string(way, name)
+
+    def _object(self, way: Way, depth: int, attempt: int) -> dict[str, Any]:
+        required = way.names("required")
+        optional = [name for name in way.names("properties") if name not in required and self._may_have(way, name)]
+        if self._is_ending(depth):
+            optional = []
+        elif attempt:
+            optional = [name for name in optional if self._rng.random() < 0.5]
+        wanted = {*required, *optional[: max(0, way.least_of("maxProperties", _OPEN) - len(required))]}
+        for _ in range(len(optional)):
+            for names in way.all_of("dependentRequired"):
+                wanted.update(*(needed for name, needed in names.items() if name in wanted))
+        chosen = [name for name in way.names("properties") if name in wanted]
+        chosen += [name for name in way.names("required") if name not in chosen]
+        chosen += sorted(wanted.difference(chosen))
+        self._add_names(way, chosen, is_ending=self._is_ending(depth))
+        order = way.names("propertyOrdering")
+        if order:
+            chosen.sort(key=lambda name: order.index(name) if name in order else len(order))
+        return {name: self.fill(self._plan.property_ways(way, name), name, depth + 1) for name in chosen}
+
+    def _may_have(self, way: Way, name: str) -> bool:
+        ways = self._plan.property_ways(way, name)
+        names = way.all_of("propertyNames")
+        return any(self._plan.height(one) < math.inf for one in ways) and (
+            not names or self._plan.accepts(names, name)
+        )
+
+    def _add_names(self, way: Way, chosen: list[str], *, is_ending: bool) -> None:
+        """Add names the schema does not list: as many as it demands, and some where it lists none."""
+        count = max(0, way.most_of("minProperties", 0) - len(chosen))
+        patterns = way.names("patternProperties")
+        others = [schema for schema in way.all_of("additionalProperties") if isinstance(schema, dict)]
+        if not chosen and not is_ending and (patterns or others):
+            count = max(count, min(self._rng.randint(1, 3), way.least_of("maxProperties", _OPEN)))
+        regexes = [regex for regex in map(compiled, patterns) if regex]
+        named = self._plan.ways_of(tuple(way.all_of("propertyNames")))
+        for attempt in range(count + _ATTEMPTS if count else 0):
+            if regexes and attempt % 2 == 0:
+                name = matching([self._rng.choice(regexes)], self._rng)
+            elif way.all_of("propertyNames"):
+                name = self._value(named[0], "name", MAX_DEPTH, 0) if named else ""
+            else:
+                name = f"{self._writer.word()}{attempt or ''}"
+            if isinstance(name, str) and name not in chosen and self._may_have(way, name):
+                chosen.append(name)
+                count -= 1
+            if not count:
+                break
+
+    def _array(self, way: Way, name: str, depth: int, attempt: int) -> list[Any]:
+        count = self._count(way, depth, attempt)
+        held, self._in_array = self._in_array, True
+        wanted = way.most_of("minContains", 1) if way.all_of("contains") else 0
+        fitting = [index for index in range(count) if self._plan.item_ways(way, index, contained=True)]
+        contained = set(fitting[len(fitting) - wanted :] if wanted else ())
+        unique = any(way.all_of("uniqueItems"))
+        values: list[Any] = []
+        seen: set[str] = set()
+        for index in range(count):
+            ways = self._plan.item_ways(way, index, contained=index in contained)
+            value = self._unique(ways, name, depth, seen) if unique else self.fill(ways, name, depth + 1)
+            if (not ways or value is _NOTHING) and len(values) >= way.most_of("minItems", 0):
+                break
+            values.append(None if value is _NOTHING else value)
+        self._in_array = held
+        return values
+
+    def _count(self, way: Way, depth: int, attempt: int) -> int:
+        said = next((count for count in map(count_in, map(str, way.all_of("description"))) if count), None)
+        if said is None or attempt:
+            said = self._rng.randint(1, 3) if self._in_array or attempt else self._writer.asked_items
+        least = way.most_of("minItems", 0)
+        if way.all_of("contains"):
+            least = max(least, way.most_of("minContains", 1))
+        longest = max((len(one) for one in way.all_of("prefixItems")), default=0)
+        return min(max(0 if self._is_ending(depth) else max(said, longest), least), way.least_of("maxItems", _OPEN))
+
+    def _unique(self, ways: Ways, name: str, depth: int, seen: set[str]) -> Any:
+        """A value not seen yet; `_NOTHING` if none is found."""
+
+        def candidates() -> Iterator[Any]:
+            yield from (self.fill(ways, name, depth + 1) for _ in range(_ATTEMPTS))
+            for way in ways:
+                yield from _all_values(way)
+
+        for value in candidates():
+            key = json.dumps(value, sort_keys=True)
+            if key not in seen:
+                seen.add(key)
+                return value
+        return _NOTHING
+
+    def _number(self, way: Way, *, whole: bool) -> int | float:
+        least, most = _bounds(way, whole=whole)
+        steps = [Fraction(str(step)) for step in way.all_of("multipleOf")] + [Fraction(1)] * whole
+        if steps:
+            return self._multiple(way, _common(steps), least, most)
+        value = self._rng.uniform(least, most)
+        above, below = way.most_of("exclusiveMinimum", -math.inf), way.least_of("exclusiveMaximum", math.inf)
+        tries = (round(value, 1), round(value, 3), value, (least + most) / 2)
+        return next((one for one in tries if least <= one <= most and above < one < below), least)
+
+    def _multiple(self, way: Way, step: Fraction, least: float, most: float) -> int | float:
+        low, high = math.ceil(Fraction(least) / step), math.floor(Fraction(most) / step)
+        low += way.most_of("exclusiveMinimum", -math.inf) >= low * step
+        high -= way.least_of("exclusiveMaximum", math.inf) <= high * step
+        for _ in range(_ATTEMPTS):
+            value = self._rng.randint(low, max(low, high)) * step
+            if value.denominator == 1:
+                return int(value)
+            # 0.3 is a multiple of 0.1, but most validators, dividing floats, do not find so.
+            if all((float(value) / one).is_integer() for one in way.all_of("multipleOf")):
+                break
+        return float(value)
+
+    def _string(self, way: Way, name: str) -> str:
+        least, most = way.most_of("minLength", 0), way.least_of("maxLength", _OPEN)
+        patterns = [regex for regex in map(compiled, way.all_of("pattern")) if regex]
+        for one in way.all_of("format"):
+            made = self._formatted(one, least)
+            if made is not None and len(made) <= most and all_match(patterns, made):
+                return made
+        text = self._writer.phrase() if name.lower() in _SHORT_NAMES or most < 60 else self._writer.prose()
+        while len(text) < least:
+            text += " " + self._writer.prose()
+        text = _cut(text, least, most)
+        return text if all_match(patterns, text) else matching(patterns, self._rng, least, most)
+
+    def _formatted(self, name: str, least: int) -> str | None:
+        """A string of a known format, of at least so many characters where the format has room for them."""
+        rng = self._rng
+        day = f"2026-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+        time = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:00"
+        host, number = "example.com", rng.randint(1, 999)
+        if name in ("email", "uri", "hostname"):
+            host = "archive." * max(0, math.ceil((least - 12) / 8)) + host
+        elif name in ("date-time", "time"):
+            time += f".{'0' * least}" if least > 20 else ""
+        formats = {
+            "date": day,
+            "date-time": f"{day}T{time}Z",
+            "time": f"{time}Z",
+            "duration": f"P{number}D",
+            "email": f"reader{number}@{host}",
+            "hostname": host,
+            "ipv4": f"192.0.2.{number % 256}",
+            "ipv6": f"2001:db8::{number}",
+            "uri": f"https://{host}/{number}",
+            "uuid": f"{rng.getrandbits(32):08x}-0000-4000-8000-{rng.getrandbits(48):012x}",
+        }
+        return formats.get(name)
+
+
+_NOTHING = object()
+
+
+def _cut(text: str, least: int, most: int) -> str:
+    """The text in so many characters, after a whole word where that leaves enough."""
+    if len(text) <= most:
+        return text
+    whole = text[: most + 1].rpartition(" ")[0]
+    return whole if len(whole) >= max(1, least) else text[:most]
+
+
+def _all_values(way: Way) -> Iterator[Any]:
+    if way.values is not None:
+        yield from way.values
+    elif way.kinds[0] == "boolean":
+        yield from (True, False)
+    elif way.kinds[0] == "integer" and not way.all_of("multipleOf"):
+        least, most = _bounds(way, whole=True)
+        yield from range(math.ceil(least), math.floor(most) + 1)
+
+
+def _bounds(way: Way, *, whole: bool) -> tuple[float, float]:
+    """Least and greatest value allowed; a side left open lies near the other, or gives 0 to 100."""
+    step = 1 if whole else 0
+    least = max(way.most_of("minimum", -math.inf), way.most_of("exclusiveMinimum", -math.inf))
+    most = min(way.least_of("maximum", math.inf), way.least_of("exclusiveMaximum", math.inf))
+    if least == -math.inf:
+        least = 0 if most >= 0 else most - 100
+    return least, max(least, least + 100 if most == math.inf else most)
+
+
+def _common(steps: list[Fraction]) -> Fraction:
+    """The least common multiple."""
+    numerator = math.lcm(*(step.numerator for step in steps))
+    return Fraction(numerator, math.gcd(*(step.denominator for step in steps)))
