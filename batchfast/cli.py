@@ -373,17 +373,33 @@ def fake() -> None:
               show_default=True, callback=_finite,
               help="Time from a batch's create to its end.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Other seed, other answers.")
+@click.option("--words", type=(click.IntRange(min=1), click.IntRange(min=1)), default=(60, 150), show_default=True,
+              metavar="LEAST MOST", help="Words of a text, roughly.")  # fmt: skip
+@click.option("--faults", type=click.Path(path_type=Path), metavar="FILE", help="A fault script in TOML to play.")
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Where to listen; anything but loopback lets others in.")  # fmt: skip
 @global_options
-def serve(port: int, batch_seconds: float, seed: int) -> None:
-    """Serve until Ctrl-C; prints the lines that point the official SDKs here."""
-    from batchfast.fake import FakeServer
+def serve(port: int, batch_seconds: float, seed: int, words: tuple[int, int], faults: Path | None, host: str) -> None:
+    """
+    Serve until Ctrl-C; prints the lines that point the official SDKs here.
 
+    While it serves, /_fake moves its time, plans faults and tells the bill: see "The fake" in the README.
+    """
+    from batchfast.fake import FakeServer, read_faults
+
+    if words[0] > words[1]:
+        raise click.BadParameter(f"{words[0]} words at least and {words[1]} at most cannot be", param_hint="--words")
+    planned = read_faults(faults) if faults else []
     folder = _home().make().fake
     try:
-        server = FakeServer(folder, port=port, batch_seconds=batch_seconds, seed=seed).start()
+        server = FakeServer(folder, host=host, port=port, batch_seconds=batch_seconds, seed=seed, words=words).start()
     except OSError as exc:
-        raise ConfigError(f"cannot listen on port {port}: {exc.strerror}; choose another with --port") from exc
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {exc.strerror or exc}; choose another with --host and --port"
+        ) from exc
     try:
+        server.forget_faults()
+        server.plan(*planned)
         for name, value in server.env.items():
             click.echo(f"export {name}={value}")
         sys.stdout.flush()

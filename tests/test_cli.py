@@ -459,6 +459,40 @@ def test_fake_serve_prints_exports_that_work(tmp_path: Path) -> None:
     assert process.returncode == 130
 
 
+def test_fake_serve_plays_a_fault_script(tmp_path: Path) -> None:
+    """The script is what goes wrong, and only while it is given: the next start on the same home plans nothing."""
+    (tmp_path / "faults.toml").write_text("[[faults]]\ndoes = 'status'\nroute = 'list'\nstatus = 503\n", "utf-8")
+    from openai import InternalServerError, OpenAI
+
+    for options, fails in ((["--faults", "faults.toml"], True), ([], False)):
+        command = [sys.executable, "-m", "batchfast", "fake", "serve", "--port", "0", "--words", "10", "20", *options]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        ) as serve:
+            assert serve.stdout is not None
+            lines = [serve.stdout.readline().strip() for _ in range(6)]
+            variables = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+            with OpenAI(base_url=variables["OPENAI_BASE_URL"], api_key="any", max_retries=0) as client:
+                if fails:
+                    with pytest.raises(InternalServerError):
+                        client.batches.list()
+                else:
+                    assert client.batches.list().data == []
+            serve.send_signal(signal.SIGINT)
+
+
+def test_fake_serve_refuses_what_it_cannot_do(batchfast: Terminal, tmp_path: Path) -> None:
+    """One line each, before anything listens."""
+    (tmp_path / "faults.toml").write_text("[[faults]]\ndoes = 'loose'\n", "utf-8")
+    code, out, err = batchfast("fake", "serve", "--faults", "faults.toml")
+    assert (code, out) == (1, "")
+    assert err == "batchfast: faults.toml: fault 1: unknown fault 'loose'; did you mean 'lose'?\n"
+    code, _, err = batchfast("fake", "serve", "--words", "20", "10")
+    assert (code, "20 words at least and 10 at most" in err) == (2, True)
+    code, _, err = batchfast("fake", "serve", "--host", "192.0.2.1")
+    assert (code, "cannot listen on 192.0.2.1" in err) == (1, True)
+
+
 # -- the output file
 
 

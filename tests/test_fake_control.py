@@ -126,6 +126,22 @@ def test_state_and_reset_over_http(slow: FakeServer, claude: anthropic.Anthropic
     assert (held["batches"]["anthropic"], held["calls"], held["unknown_routes"]) == ([], [], [])
 
 
+def test_the_plan_is_forgotten_over_http(slow: FakeServer, claude: anthropic.Anthropic) -> None:
+    """What was planned stops happening."""
+    slow.plan(Fault("status", route="list"))
+    httpx2.delete(f"{slow.url}/_fake/faults")
+    assert claude.messages.batches.list().data == []
+    assert get(slow, "faults") == {"faults": []}
+
+
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")])  # noqa: S104
+def test_the_address_can_be_called(host: str, shown: str) -> None:
+    """Also where it listens everywhere, or on IPv6."""
+    with FakeServer(host=host) as server:
+        assert server.url.startswith(f"http://{shown}:")
+        assert httpx2.get(f"{server.url}/_fake/ledger").status_code == 200
+
+
 def test_an_unknown_control_route_is_an_unknown_route(slow: FakeServer) -> None:
     """Also the fake's own routes answer 501 where there is none."""
     assert post(slow, "explode").status_code == 501

@@ -32,6 +32,7 @@ def routes(server: FakeServer) -> list[Route]:
     POST   /_fake/finish    {"batch": "<id>"}, or {} for all of them
     GET    /_fake/faults    the plan, and how often each fault fired
     POST   /_fake/faults    {"faults": [{"does": "lose", "route": "create"}]}, or the same in TOML
+    DELETE /_fake/faults    forget the plan
     POST   /_fake/reset     forget everything
     ```
     """
@@ -71,6 +72,10 @@ def routes(server: FakeServer) -> list[Route]:
         server.plan(*planned)
         return {"planned": len(planned)}
 
+    def forget(_: Json) -> Json:
+        server.forget_faults()
+        return {}
+
     def reset(_: Json) -> Json:
         server.reset()
         return {}
@@ -82,6 +87,7 @@ def routes(server: FakeServer) -> list[Route]:
         Route("/finish", _route(finish), methods=["POST"]),
         Route("/faults", _route(faults), methods=["GET"]),
         Route("/faults", _route(plan), methods=["POST"]),
+        Route("/faults", _route(forget), methods=["DELETE"]),
         Route("/reset", _route(reset), methods=["POST"]),
     ]
 

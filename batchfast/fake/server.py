@@ -100,10 +100,11 @@ class FakeServer:
         """Serve. Returns once calls are answered; raises RuntimeError if it serves already."""
         if self._running is not None:
             raise RuntimeError(f"the fake is running already, at {self.url}")
+        listener = _listen(*self._address)
         folder = self._folder or Path(tempfile.mkdtemp(prefix="batchfast-fake-"))
         state = State(folder, batch_seconds=self._batch_seconds, seed=self._seed, words=self._words, clock=self._clock)
         services = _services(state)
-        self._running = _Running(folder, state, services, _listen(*self._address), self._app(services))
+        self._running = _Running(folder, state, services, listener, self._app(services))
         return self
 
     def stop(self) -> None:
@@ -125,7 +126,8 @@ class FakeServer:
     @property
     def url(self) -> str:
         host, port = self._here.listener.getsockname()[:2]
-        return f"http://{host}:{port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown as what can be called
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
     def base_urls(self) -> dict[str, str]:
@@ -174,6 +176,10 @@ class FakeServer:
     def plan(self, *faults: Fault) -> None:
         """Let things go wrong from now on, until `reset`."""
         self._state.plan(faults)
+
+    def forget_faults(self) -> None:
+        """Forget the plan. What is bound to a batch already stays."""
+        self._state.forget_faults()
 
     def fired(self, fault: Fault) -> int:
         """How often a planned fault did something: in calls, batches or requests (once their results are made)."""
@@ -286,9 +292,13 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio turns Nagle's algorithm off only where the protocol is named (socket.create_server leaves it out); with
     # it on, every answer waits 40 ms for an acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

@@ -394,6 +394,10 @@ class State:
             for fault in faults:
                 db.execute("insert into faults (fault) values (?)", (json.dumps(fault.as_dict()),))
 
+    def forget_faults(self) -> None:
+        with self._writing() as db:
+            db.execute("delete from faults")
+
     def fired(self, fault: Fault) -> int:
         """
         How often a planned fault did something, in calls, batches or requests. KeyError if it was not planned.
