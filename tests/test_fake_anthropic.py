@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import httpx2
 import pytest
 
 from batchfast.fake import FakeServer, Fault
+from batchfast.fake import anthropic as service
 
 SCHEMA = {
     "type": "object",
@@ -242,3 +246,98 @@ def test_answers_at_once(client: anthropic.Anthropic) -> None:
     assert (message.stop_reason, message.usage.service_tier) == ("max_tokens", "standard")
     with pytest.raises(anthropic.NotFoundError):
         client.messages.create(**{**params, "model": "no-such-model"})
+
+
+def raw_get(server: FakeServer, path: str = "", **headers: str) -> httpx2.Response:
+    given = {"x-api-key": "k", "anthropic-version": "2023-06-01", **headers}
+    return httpx2.get(server.base_urls["anthropic"] + "/v1/messages/batches" + path, headers=given)
+
+
+def test_headers_are_those_of_real_traffic(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """A request id on everything, in the body of errors too; who owns the key on all but the answer to a bad key."""
+    batch_id = submit(client, request("a"))
+    for answer in (raw_get(server), raw_get(server, f"/{batch_id}"), raw_get(server, "/msgbatch_none")):
+        headers = answer.headers
+        assert re.fullmatch(r"req_01[0-9a-zA-Z]{22}", headers["request-id"])
+        assert headers["anthropic-organization-id"] and headers["anthropic-workspace-id"].startswith("wrkspc_01")
+        assert headers["content-type"] == "application/json" and headers["x-robots-tag"] == "none"
+        assert headers["server-timing"].startswith("x-originResponse;dur=") and "cloudflare" in headers.get_list(
+            "server"
+        )
+        assert not [name for name in headers if name.startswith("anthropic-ratelimit")]
+    unknown, refused = raw_get(server, "/msgbatch_none"), raw_get(server, **{"x-api-key": "bad-key"})
+    for answer in (unknown, refused):
+        assert list(answer.json()) == ["type", "error", "request_id"]
+        assert answer.json()["request_id"] == answer.headers["request-id"]
+        assert answer.headers["x-should-retry"] == "false"
+    assert (refused.status_code, refused.json()["error"]["message"]) == (401, "invalid x-api-key")
+    assert "anthropic-organization-id" not in refused.headers
+
+
+def test_results_are_a_jsonl_attachment(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """Results come as application/x-jsonl under the batch's name, compact, with a newline at the end."""
+    batch_id = submit(client, request("a"))
+    server.finish(batch_id)
+    answer = raw_get(server, f"/{batch_id}/results")
+    assert answer.headers["content-type"] == "application/x-jsonl"
+    assert answer.headers["content-disposition"] == f"attachment; filename*=utf-8''{batch_id}_results.jsonl"
+    assert answer.text.startswith('{"custom_id":"a","result":{"type":"succeeded",') and answer.text.endswith("}\n")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body_over_the_limit_is_refused(server: FakeServer, monkeypatch: pytest.MonkeyPatch, chunked: bool) -> None:
+    """The limit holds for what was sent, whether or not its length was announced."""
+    monkeypatch.setattr(service, "MAX_BODY_BYTES", 300)
+    small, large = (json.dumps({"requests": [request("a", system="x" * n)]}).encode() for n in (1, 300))
+    headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
+
+    def send(data: bytes) -> httpx2.Response:
+        url = server.base_urls["anthropic"] + "/v1/messages/batches"
+        return httpx2.post(url, headers=headers, content=iter([data]) if chunked else data)
+
+    assert send(small).status_code == 200
+    refused = send(large)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (413, "request_too_large")
+
+
+def test_one_request_over_the_limit_is_refused(client: anthropic.Anthropic) -> None:
+    """100,000 requests are taken, 100,001 are not."""
+    requests: list[Any] = [{"custom_id": str(n), "params": {}} for n in range(100_001)]
+    with pytest.raises(anthropic.BadRequestError, match="at most 100000"):
+        client.messages.batches.create(requests=requests)
+    assert client.messages.batches.create(requests=requests[:-1]).request_counts.processing == 100_000
+
+
+def test_cancel_takes_no_body_or_an_empty_object(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """The SDKs differ in what they send; both cancel."""
+    headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
+    for body in (b"", b"{}"):
+        url = f"{server.base_urls['anthropic']}/v1/messages/batches/{submit(client, request('a'))}/cancel"
+        assert httpx2.post(url, headers=headers, content=body).json()["processing_status"] == "canceling"
+
+
+def test_beta_client_goes_the_same_way(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """`client.beta.messages.batches` adds a query and a header, which change nothing."""
+    batches = client.beta.messages.batches
+    batch_id = batches.create(requests=[request("a")]).id
+    assert batches.cancel(batch_id).processing_status == "canceling"
+    server.finish(batch_id)
+    assert [line.custom_id for line in batches.results(batch_id)] == ["a"]
+    assert [batch.id for batch in batches.list()] == [batch_id]
+    assert batches.delete(batch_id).type == "message_batch_deleted"
+
+
+def test_async_client_goes_the_same_way(server: FakeServer) -> None:
+    """Create, retrieve, pages and results through the SDK's asynchronous client."""
+
+    async def run() -> tuple[list[str], list[str]]:
+        base_url = server.base_urls["anthropic"]
+        async with anthropic.AsyncAnthropic(base_url=base_url, api_key="any", max_retries=0) as client:
+            batches = client.messages.batches
+            made = [(await batches.create(requests=[request(name)])).id for name in ("a", "b", "c")]
+            server.finish_all()
+            listed = [batch.id async for batch in batches.list(limit=2)]
+            names = [line.custom_id async for line in await batches.results(made[0])]
+            return [str(made.index(one)) for one in listed], names
+
+    assert asyncio.run(run()) == (["2", "1", "0"], ["a"])

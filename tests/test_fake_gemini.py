@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from google import genai
 from google.genai import errors, types
 
 from batchfast.fake import FakeServer, Fault
+from batchfast.fake import gemini as service
 
 MODEL = "gemini-2.5-flash"
 SCHEMA = {
@@ -201,12 +203,36 @@ def test_upload_tells_what_it_has(server: FakeServer) -> None:
         headers = {"x-goog-upload-command": command, "x-goog-upload-offset": str(offset)}
         return httpx2.put(url, headers=headers, content=data)
 
-    assert send("upload", 0, b"abc").headers["x-goog-upload-status"] == "active"
+    first = send("upload", 0, b"abc")
+    assert first.headers["x-goog-upload-status"] == "active" and first.content == b""
     assert send("query").headers["x-goog-upload-size-received"] == "3"
     assert send("upload, finalize", 1, b"bcd").status_code == 400
+    assert send("upload, finalize", 6).status_code == 400
     final = send("upload, finalize", 3, b"def")
     assert final.headers["x-goog-upload-status"] == "final"
     assert final.json()["file"]["sizeBytes"] == "6"
+    over = send("query").headers
+    assert (over["x-goog-upload-status"], over["x-goog-upload-size-received"]) == ("final", "6")
+    assert send("upload, finalize", 6).status_code == 400
+    for answer in (start, first, final):
+        assert answer.headers["server"] == "UploadServer"
+        assert "server-timing" not in answer.headers and "x-goog-upload-size-received" not in answer.headers
+        assert answer.headers["x-guploader-uploadid"] == httpx2.URL(url).params["upload_id"]
+    assert (start.content, start.headers["content-type"]) == (b"", "text/plain; charset=utf-8")
+    assert start.headers["x-goog-upload-chunk-granularity"] == "8388608"
+    assert start.headers["x-goog-upload-control-url"] == url
+    assert final.headers["content-type"] == "application/json; charset=UTF-8"
+    assert httpx2.put(url.replace("upload-", "upload-0"), content=b"").status_code == 404
+
+
+def test_name_goes_to_the_upload_that_ends_first(server: FakeServer) -> None:
+    """A name is taken when a file is there, not when its upload starts; a second one of it is 409."""
+    url, headers = server.base_urls["gemini"] + "/upload/v1beta/files", {"x-goog-api-key": "k"}
+    start = {**headers, "x-goog-upload-command": "start"}
+    body = {"file": {"name": "files/mine"}}
+    urls = [httpx2.post(url, headers=start, json=body).headers["x-goog-upload-url"] for _ in range(2)]
+    end = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0"}
+    assert [httpx2.post(one, headers=end, content=b"{}").status_code for one in urls] == [200, 409]
 
 
 def test_file_life(server: FakeServer, client: genai.Client) -> None:
@@ -247,3 +273,199 @@ def test_answers_at_once_under_any_version(server: FakeServer) -> None:
             config = types.GenerateContentConfig(thinking_config=types.ThinkingConfig(thinking_budget=64))
             response = client.models.generate_content(model=MODEL, contents="Write about snow.", config=config)
         assert response.text and response.usage_metadata and response.usage_metadata.thoughts_token_count
+
+
+def test_headers_are_those_of_real_traffic(server: FakeServer, client: genai.Client) -> None:
+    """JSON indented by two with a final newline, the same headers everywhere, and no request id anywhere."""
+    name, file_name = submit(client, line("a")), upload(client, line("a"))
+    for path in (f"/v1beta/{name}", "/v1/batches", f"/v1/{file_name}", "/v1beta/files", "/v1/batches/none"):
+        answer = httpx2.get(server.base_urls["gemini"] + path, headers={"x-goog-api-key": "k"})
+        assert answer.text.startswith("{\n  ") and answer.text.endswith("}\n")
+        headers = answer.headers
+        assert headers["content-type"] == "application/json; charset=UTF-8"
+        assert headers["vary"] == "Origin, Referer, X-Origin" and headers["server-timing"].startswith("gfet4t7; dur=")
+        assert headers["server"] == "scaffolding on HTTPServer2"
+        assert (headers["x-xss-protection"], headers["x-frame-options"]) == ("0", "SAMEORIGIN")
+        assert not [name for name in headers if "request-id" in name]
+
+
+def test_batch_cancelled_before_its_start_has_an_error(server: FakeServer, client: genai.Client) -> None:
+    """It stays PENDING while it is being cancelled, then is CANCELLED with error 13 and every request still pending."""
+    name = submit(client, line("a"), line("b"))
+    client.batches.cancel(name=name)
+    server.advance(seconds=150)
+    assert raw_get(server, f"/v1beta/{name}")["metadata"]["state"] == "BATCH_STATE_PENDING"
+    server.advance(seconds=100)
+    operation = raw_get(server, f"/v1beta/{name}")
+    assert list(operation) == ["name", "metadata", "done", "error"]
+    assert (operation["metadata"]["state"], operation["error"]["code"]) == ("BATCH_STATE_CANCELLED", 13)
+    assert operation["metadata"]["batchStats"] == {"requestCount": "2", "pendingRequestCount": "2"}
+    assert "output" not in operation["metadata"] and operation["metadata"]["endTime"]
+
+
+def test_batch_cancelled_after_its_start_succeeds_with_errors(server: FakeServer, client: genai.Client) -> None:
+    """What was answered is kept; each request that was cut off has error 1, by its key or with its metadata."""
+    name = submit(client, *(line(str(n)) for n in range(10)))
+    source: Any = [{"contents": "Hello", "metadata": {"id": str(n)}} for n in range(10)]
+    inline = client.batches.create(model=MODEL, src=source).name or ""
+    server.advance(seconds=525)
+    for one in (name, inline):
+        client.batches.cancel(name=one)
+        assert raw_get(server, f"/v1beta/{one}")["metadata"]["state"] == "BATCH_STATE_RUNNING"
+    server.advance(seconds=200)
+    operation = raw_get(server, f"/v1beta/{name}")
+    assert (operation["done"], operation["metadata"]["state"]) == (True, "BATCH_STATE_SUCCEEDED")
+    assert operation["metadata"]["batchStats"] == {
+        "requestCount": "10",
+        "successfulRequestCount": "5",
+        "failedRequestCount": "5",
+    }
+    got = results(client, name)
+    assert [got[str(n)] for n in range(5, 10)] == [{"error": {"code": 1}, "key": str(n)} for n in range(5, 10)]
+    assert all("response" in got[str(n)] for n in range(5))
+    items = raw_get(server, f"/v1beta/{inline}")["response"]["inlinedResponses"]["inlinedResponses"]
+    assert items[9] == {"error": {"code": 1}, "metadata": {"id": "9"}}
+    assert [list(item) for item in items[4:6]] == [["response", "metadata"], ["error", "metadata"]]
+    dest = client.batches.get(name=inline).dest
+    assert dest and dest.inlined_responses and dest.inlined_responses[9].error
+
+
+def test_what_is_empty_is_left_out(server: FakeServer, client: genai.Client) -> None:
+    """No display name, no field for it; and a page with nothing on it is an empty object."""
+    file_name = upload(client, line("a"))
+    assert "displayName" not in raw_get(server, f"/v1beta/{file_name}")
+    name = client.batches.create(model=MODEL, src=file_name).name or ""
+    assert "displayName" not in raw_get(server, f"/v1beta/{name}")["metadata"]
+    assert raw_get(server, "/v1beta/files?pageToken=5") == {} and raw_get(server, "/v1/batches?pageToken=5") == {}
+
+
+def test_result_lines_differ_in_the_order_of_their_keys(server: FakeServer, client: genai.Client) -> None:
+    """The key comes last; inside a response no order can be relied on, at any depth."""
+    name = submit(client, *(line(str(n)) for n in range(20)))
+    server.finish(name)
+    got = results(client, name).values()
+    assert {tuple(one) for one in got} == {("response", "key")}
+    assert len({tuple(one["response"]) for one in got}) > 1
+    assert len({tuple(one["response"]["usageMetadata"]) for one in got}) > 1
+    assert len({tuple(one["response"]["candidates"][0]) for one in got}) > 1
+
+
+def test_page_sizes_and_tokens(server: FakeServer, client: genai.Client) -> None:
+    """A size of zero is the default; one below, one too large, and a token that is none are refused."""
+    for _ in range(11):
+        upload(client, line("a"))
+    assert len(raw_get(server, "/v1beta/files?pageSize=0")["files"]) == 10
+    page = raw_get(server, "/v1beta/files?pageSize=6")
+    rest = raw_get(server, f"/v1beta/files?pageSize=6&pageToken={page['nextPageToken']}")
+    assert len(rest["files"]) == 5 and "nextPageToken" not in rest
+    for query in ("pageSize=-1", "pageSize=x", "pageSize=101", "pageToken=x", f"pageToken={'9' * 5000}"):
+        assert raw_get(server, f"/v1beta/files?{query}")["error"]["status"] == "INVALID_ARGUMENT"
+    for query in ("pageSize=-1", "pageSize=1001", "pageToken=-1"):
+        assert raw_get(server, f"/v1beta/batches?{query}")["error"]["code"] == 400
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_both_spellings_of_a_create_are_taken(server: FakeServer, client: genai.Client, version: str) -> None:
+    """Fields may be in camelCase or snake_case; metadata is the user's own, at any depth."""
+    metadata = {"row_id": "1", "deep": {"inner_key": "x"}}
+    contents = [{"role": "user", "parts": [{"text": "Hello"}]}]
+    request = {"contents": contents, "generation_config": {"max_output_tokens": 2}}
+    inline = {"requests": {"requests": [{"request": request, "metadata": metadata}]}}
+    bodies = [
+        {"batch": {"input_config": inline, "display_name": "run"}},
+        {"batch": {"inputConfig": {"file_name": upload(client, line("a"))}, "displayName": "run"}},
+    ]
+    url = f"{server.base_urls['gemini']}/{version}/models/{MODEL}:batchGenerateContent"
+    made = [httpx2.post(url, headers={"x-goog-api-key": "k"}, json=body).json() for body in bodies]
+    assert [one["metadata"]["displayName"] for one in made] == ["run", "run"]
+    server.finish_all()
+    (item,) = raw_get(server, f"/{version}/{made[0]['name']}")["response"]["inlinedResponses"]["inlinedResponses"]
+    assert item["metadata"] == metadata
+    assert item["response"]["candidates"][0]["finishReason"] == "MAX_TOKENS"
+    assert results(client, made[1]["name"]).keys() == {"a"}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_inline_body_over_the_limit_is_refused(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, chunked: bool
+) -> None:
+    """The limit holds for what was sent, whether or not its length was announced."""
+    monkeypatch.setattr(service, "MAX_INLINE_BYTES", 300)
+
+    def send(text: str) -> httpx2.Response:
+        requests = [{"request": {"contents": [{"parts": [{"text": text}]}]}}]
+        data = json.dumps({"batch": {"inputConfig": {"requests": {"requests": requests}}}}).encode()
+        url = f"{server.base_urls['gemini']}/v1/models/{MODEL}:batchGenerateContent"
+        return httpx2.post(url, headers={"x-goog-api-key": "k"}, content=iter([data]) if chunked else data)
+
+    assert send("x").status_code == 200
+    assert send("x" * 300).status_code == 400
+
+
+def test_async_client_goes_the_same_way(server: FakeServer) -> None:
+    """Upload, create, get, pages and download through the SDK's asynchronous client."""
+
+    async def run() -> tuple[list[str], bytes]:
+        async with connect(server).aio as client:
+            data = io.BytesIO(json.dumps(line("a")).encode())
+            file = await client.files.upload(file=data, config={"mime_type": "application/jsonl"})
+            made = [(await client.batches.create(model=MODEL, src=file.name or "")).name or "" for _ in range(3)]
+            server.finish_all()
+            listed = [job.name async for job in await client.batches.list(config={"page_size": 2})]
+            job = await client.batches.get(name=made[0])
+            assert job.dest and job.dest.file_name
+            return [str(made.index(name or "")) for name in listed], await client.files.download(
+                file=job.dest.file_name
+            )
+
+    order, content = asyncio.run(run())
+    assert order == ["2", "1", "0"] and json.loads(content)["key"] == "a"
+
+
+def test_embeddings_at_once(client: genai.Client) -> None:
+    """Vectors of length one, the same for the same text, of as many dimensions as asked for."""
+    made = client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"]).embeddings or []
+    vectors = [one.values or [] for one in made]
+    assert [len(vector) for vector in vectors] == [3072, 3072] and vectors[0] != vectors[1]
+    assert sum(number * number for number in vectors[0]) == pytest.approx(1, abs=1e-5)
+    config = types.EmbedContentConfig(output_dimensionality=8)
+    short = client.models.embed_content(model="gemini-embedding-001", contents="a", config=config).embeddings or []
+    assert len(short[0].values or []) == 8
+    for model, dimensions in (("gemini-embedding-001", 3073), ("no-such-model", 8)):
+        with pytest.raises(errors.ClientError):
+            wrong = types.EmbedContentConfig(output_dimensionality=dimensions)
+            client.models.embed_content(model=model, contents="a", config=wrong)
+
+
+def test_single_embedding(server: FakeServer) -> None:
+    """`embedContent` answers one vector under `embedding`; without a text it is 400."""
+    url = server.base_urls["gemini"] + "/v1beta/models/gemini-embedding-001:embedContent"
+    body = {"content": {"parts": [{"text": "a"}]}, "output_dimensionality": 8}
+    made = httpx2.post(url, headers={"x-goog-api-key": "k"}, json=body).json()
+    assert list(made) == ["embedding"] and len(made["embedding"]["values"]) == 8
+    assert httpx2.post(url, headers={"x-goog-api-key": "k"}, json={"content": {}}).status_code == 400
+
+
+@pytest.mark.filterwarnings("ignore:batches.create_embeddings")
+def test_embeddings_in_a_batch(server: FakeServer, client: genai.Client) -> None:
+    """A batch of embeddings is an operation of types of its own; a line holds the vector and its token count."""
+    model, config = "gemini-embedding-001", types.EmbedContentConfig(output_dimensionality=8)
+    contents: Any = ["Hello", "Good bye"]
+    inline = client.batches.create_embeddings(
+        model=model,
+        src=types.EmbeddingsBatchJobSource(inlined_requests=types.EmbedContentBatch(contents=contents, config=config)),
+    )
+    good = {"key": "a", "request": {"content": {"parts": [{"text": "Hello"}]}, "outputDimensionality": 8}}
+    source = types.EmbeddingsBatchJobSource(file_name=upload(client, good, {"key": "bad", "request": {}}))
+    by_file = client.batches.create_embeddings(model=model, src=source).name or ""
+    server.finish_all()
+    dest = client.batches.get(name=inline.name or "").dest
+    assert dest and dest.inlined_embed_content_responses
+    first, second = (one.response and one.response.embedding for one in dest.inlined_embed_content_responses)
+    assert first and second and len(first.values or []) == 8 and first.values != second.values
+    got = results(client, by_file)
+    assert got["a"]["response"]["embedding"]["values"] == first.values
+    assert got["a"]["response"]["tokenCount"].isdecimal() and got["bad"]["error"]["code"] == 3
+    operation = raw_get(server, f"/v1beta/{by_file}")
+    assert operation["metadata"]["@type"].endswith(".EmbedContentBatch")
+    assert operation["response"]["@type"].endswith(".EmbedContentBatchOutput")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
@@ -65,6 +67,10 @@ def submit(client: openai.OpenAI, *lines: object, **options: Any) -> openai.type
 def read(client: openai.OpenAI, file_id: str | None) -> list[dict[str, Any]]:
     assert file_id
     return [json.loads(line) for line in client.files.content(file_id).read().split(b"\n") if line]
+
+
+def raw_get(server: FakeServer, path: str, **query: str) -> httpx2.Response:
+    return httpx2.get(server.base_urls["openai"] + path, headers={"authorization": "Bearer any"}, params=query)
 
 
 def test_batch_goes_through_all_states(server: FakeServer, client: openai.OpenAI) -> None:
@@ -213,7 +219,19 @@ def test_stuck_batch_expires_after_a_day(server: FakeServer, client: openai.Open
     assert server.fired(stuck) == 1
 
 
-def test_lists_are_paged_newest_first(client: openai.OpenAI) -> None:
+def test_nothing_is_written_before_the_window_closes(server: FakeServer, client: openai.OpenAI) -> None:
+    """A batch that runs out of time is `in_progress` to the last second; `finalizing_at` is not before its expiry."""
+    server.plan(Fault("stick", provider="openai"))
+    batch = submit(client, chat_line("a"))
+    server.advance(seconds=86_399)
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.status, batch.finalizing_at) == ("in_progress", None)
+    server.advance(seconds=1)
+    batch = client.batches.retrieve(batch.id)
+    assert (batch.finalizing_at, batch.expired_at) == (batch.expires_at, batch.expires_at)
+
+
+def test_lists_are_paged_newest_first(server: FakeServer, client: openai.OpenAI) -> None:
     """The SDK's own paging finds every batch and file once."""
     made = [submit(client, chat_line("a")).id for _ in range(5)]
     assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
@@ -222,6 +240,9 @@ def test_lists_are_paged_newest_first(client: openai.OpenAI) -> None:
     assert [oldest, newest] == [client.batches.retrieve(made[n]).input_file_id for n in (0, -1)]
     with pytest.raises(openai.BadRequestError):
         client.batches.list(limit=101)
+    for query in ({"order": "sideways"}, {"limit": "0"}, {"after": "file-none"}):
+        answer = raw_get(server, "/files", **query)
+        assert (answer.status_code, list(answer.json())) == (400, ["error", "detail"])
 
 
 def test_file_life(server: FakeServer, client: openai.OpenAI) -> None:
@@ -283,3 +304,192 @@ def test_answers_at_once(client: openai.OpenAI) -> None:
     assert (cut.status, cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     with pytest.raises(openai.NotFoundError):
         client.responses.create(model="no-such-model", input="x")
+
+
+def test_headers_are_those_of_real_traffic(server: FakeServer, client: openai.OpenAI) -> None:
+    """Who owns the key stands on every answer but that to a bad key; nothing tells of rate limits."""
+    batch = submit(client, chat_line("a"))
+    for path in (f"/batches/{batch.id}", "/batches", f"/files/{batch.input_file_id}", "/files/file-none"):
+        headers = raw_get(server, path).headers
+        assert re.fullmatch(r"req_[0-9a-f]{32}", headers["x-request-id"])
+        assert (headers["openai-version"], headers["content-type"]) == ("2020-10-01", "application/json")
+        assert headers["openai-organization"] and headers["openai-project"].startswith("proj_")
+        assert headers["openai-processing-ms"].isdecimal() and headers["server"] == "cloudflare"
+        assert not [name for name in headers if name.startswith("x-ratelimit") or name == "retry-after"]
+    refused = httpx2.get(server.base_urls["openai"] + "/batches", headers={"authorization": "Bearer bad-key"})
+    assert "x-request-id" in refused.headers and "openai-organization" not in refused.headers
+
+
+def test_files_are_written_with_a_final_newline_and_errors_with_detail(
+    server: FakeServer, client: openai.OpenAI
+) -> None:
+    """Everything under /files ends with a newline; its errors say their message twice."""
+    file_id = upload(client, chat_line("a"))
+    known, listed, unknown = (raw_get(server, f"/files{path}") for path in (f"/{file_id}", "", "/file-none"))
+    assert all(one.text.startswith("{\n  ") and one.text.endswith("}\n") for one in (known, listed, unknown))
+    message = "No such File object: file-none"
+    assert unknown.status_code == 404
+    assert unknown.json() == {
+        "error": {"message": message, "type": "invalid_request_error", "param": "id", "code": None},
+        "detail": {"message": message, "code": None},
+    }
+    base = server.base_urls["openai"] + "/files"
+    data = {"file": ("in.jsonl", b"{}")}
+    for form in ({}, {"purpose": "assistants", "expires_after[seconds]": "3600"}):
+        refused = httpx2.post(base, headers={"authorization": "Bearer any"}, data=form, files=data)
+        assert (refused.status_code, list(refused.json())) == (400, ["error", "detail"])
+
+
+@pytest.mark.parametrize(
+    "expiry",
+    [
+        {"anchor": "last_active_at", "seconds": 3600},
+        {"anchor": "created_at", "seconds": 3599},
+        {"anchor": "created_at", "seconds": 2_592_001},
+        {"anchor": "created_at"},
+        {"seconds": 3600},
+    ],
+)
+def test_expiry_needs_its_anchor_and_an_hour_to_30_days(client: openai.OpenAI, expiry: Any) -> None:
+    """Uploads and the output of batches take the same two fields, with the same bounds."""
+    with pytest.raises(openai.BadRequestError, match=r"expires_after\."):
+        client.files.create(file=("in.jsonl", b"{}"), purpose="batch", expires_after=expiry)
+    with pytest.raises(openai.BadRequestError, match=r"output_expires_after\."):
+        submit(client, chat_line("a"), output_expires_after=expiry)
+
+
+def test_output_files_stay_unless_asked_otherwise(server: FakeServer, client: openai.OpenAI) -> None:
+    """Output has no expiry of its own; with `output_expires_after` it goes that long after it was written."""
+    kept = submit(client, chat_line("a"))
+    short = submit(client, chat_line("a"), output_expires_after={"anchor": "created_at", "seconds": 3600})
+    server.finish_all()
+    files = [client.files.retrieve(client.batches.retrieve(one.id).output_file_id or "") for one in (kept, short)]
+    assert [file.purpose for file in files] == ["batch_output"] * 2
+    assert (files[0].expires_at, files[1].expires_at) == (None, files[1].created_at + 3600)
+    server.advance(hours=2)
+    assert client.files.content(files[0].id).read()
+    with pytest.raises(openai.NotFoundError):
+        client.files.content(files[1].id)
+
+
+def test_downloads_are_octet_streams_named_after_the_batch(server: FakeServer, client: openai.OpenAI) -> None:
+    """Output files are named after their batch and end with a newline; an input file comes back under its own name."""
+    batch = submit(client, chat_line("a"), chat_line("b", model="gpt-4.1-mini", messages=[]))
+    server.finish(batch.id)
+    batch = client.batches.retrieve(batch.id)
+    for file_id, name in (
+        (batch.output_file_id, f"{batch.id}_output.jsonl"),
+        (batch.error_file_id, f"{batch.id}_error.jsonl"),
+        (batch.input_file_id, "in.jsonl"),
+    ):
+        answer = raw_get(server, f"/files/{file_id}/content")
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+        assert answer.text.endswith("}\n") == (name != "in.jsonl")
+
+
+def test_input_file_deleted_while_its_batch_runs(server: FakeServer, client: openai.OpenAI) -> None:
+    """The batch has read its input: it completes. Another one can no longer be made of it."""
+    batch = submit(client, chat_line("a"))
+    client.files.delete(batch.input_file_id)
+    server.finish(batch.id)
+    assert client.batches.retrieve(batch.id).status == "completed"
+    again = client.batches.create(
+        input_file_id=batch.input_file_id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    server.finish(again.id)
+    assert client.batches.retrieve(again.id).status == "failed"
+
+
+def test_one_request_over_the_limit_fails_the_batch(server: FakeServer, client: openai.OpenAI) -> None:
+    """50,000 requests are taken, 50,001 are not."""
+    lines = [json.dumps({**chat_line(str(n)), "body": {"model": "gpt-4.1-mini"}}) for n in range(50_001)]
+    over, full = submit(client, *lines), submit(client, *lines[:-1])
+    server.advance(seconds=500)
+    over, full = client.batches.retrieve(over.id), client.batches.retrieve(full.id)
+    assert (over.status, over.errors.data[0].code, over.errors.data[0].line) == ("failed", "too_many_tasks", None)
+    assert (full.status, full.request_counts.total) == ("in_progress", 50_000)
+
+
+def test_file_of_another_purpose_is_refused_at_once(client: openai.OpenAI) -> None:
+    """A batch reads files of purpose `batch` only, unlike an unknown file this is told by create."""
+    file = client.files.create(file=("in.jsonl", b"{}"), purpose="user_data")
+    assert file.expires_at is None
+    with pytest.raises(openai.BadRequestError, match="purpose"):
+        client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+
+
+def test_states_do_not_need_the_clock_to_move() -> None:
+    """On a clock that stands still a batch is cancelled before its start, or ends with its model known."""
+    with (
+        FakeServer(batch_seconds=1000, clock=lambda: 1.8e9) as server,
+        openai.OpenAI(base_url=server.base_urls["openai"], api_key="any", max_retries=0) as client,
+    ):
+        cancelled, completed = submit(client, chat_line("a")), submit(client, chat_line("a"))
+        client.batches.cancel(cancelled.id)
+        server.finish_all()
+        cancelled, completed = (client.batches.retrieve(one.id) for one in (cancelled, completed))
+    assert (cancelled.status, cancelled.request_counts.total, cancelled.error_file_id) == ("cancelled", 0, None)
+    assert (completed.status, completed.model) == ("completed", "gpt-4.1-mini-2025-04-14")
+
+
+def test_async_client_goes_the_same_way(server: FakeServer) -> None:
+    """Upload, create, retrieve, pages and download through the SDK's asynchronous client."""
+
+    async def run() -> tuple[list[str], bytes]:
+        async with openai.AsyncOpenAI(base_url=server.base_urls["openai"], api_key="any", max_retries=0) as client:
+            data = json.dumps(chat_line("a")).encode()
+            file = await client.files.create(file=("in.jsonl", data), purpose="batch")
+            made = [
+                await client.batches.create(
+                    input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+                )
+                for _ in range(3)
+            ]
+            await client.batches.cancel(made[0].id)
+            server.finish_all()
+            states = [batch.status async for batch in client.batches.list(limit=2)]
+            ended = await client.batches.retrieve(made[2].id)
+            return states, (await client.files.content(ended.output_file_id or "")).content
+
+    states, content = asyncio.run(run())
+    assert states == ["completed", "completed", "cancelled"]
+    assert json.loads(content)["custom_id"] == "a"
+
+
+def test_embeddings_at_once(client: openai.OpenAI) -> None:
+    """Vectors of length one, the same for the same text, as numbers or packed, of as many dimensions as asked for."""
+    numbers = client.embeddings.create(model="text-embedding-3-small", input=["a", "b"], encoding_format="float")
+    packed = client.embeddings.create(model="text-embedding-3-small", input="b")
+    assert [one.index for one in numbers.data] == [0, 1] and len(numbers.data[0].embedding) == 1536
+    assert packed.data[0].embedding == pytest.approx(numbers.data[1].embedding)
+    assert packed.data[0].embedding != pytest.approx(numbers.data[0].embedding)
+    assert sum(one * one for one in packed.data[0].embedding) == pytest.approx(1, abs=1e-5)
+    raw = client.embeddings.with_raw_response.create(model="text-embedding-3-small", input="b").content
+    assert len(json.loads(raw)["data"][0]["embedding"]) == 1536 * 4 * 4 // 3
+    large = client.embeddings.create(model="text-embedding-3-large", input=[[1, 2, 3]], dimensions=256)
+    assert (len(large.data[0].embedding), large.usage.prompt_tokens) == (256, 3)
+    assert len(client.embeddings.create(model="text-embedding-3-large", input=[1, 2]).data[0].embedding) == 3072
+
+
+@pytest.mark.parametrize("body", [{"input": ""}, {"input": ["a", ""]}, {"input": "a", "dimensions": 1537}, {"stop": 1}])
+def test_embeddings_refuse_what_is_wrong(server: FakeServer, body: dict[str, Any]) -> None:
+    """Empty input, too many dimensions and unknown parameters are 400."""
+    url, headers = server.base_urls["openai"] + "/embeddings", {"authorization": "Bearer any"}
+    assert httpx2.post(url, headers=headers, json={"model": "text-embedding-3-small", **body}).status_code == 400
+
+
+def test_embeddings_in_a_batch(server: FakeServer, client: openai.OpenAI) -> None:
+    """A line of embeddings has the body of the live answer, the vector before its index, and only tokens read."""
+    body = {"model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 8}
+    line = {"custom_id": "e", "method": "POST", "url": "/v1/embeddings", "body": body}
+    batch = submit(client, line, {**line, "custom_id": "bad", "body": {**body, "input": []}}, endpoint="/v1/embeddings")
+    server.finish(batch.id)
+    batch = client.batches.retrieve(batch.id)
+    (got,) = read(client, batch.output_file_id)
+    made = got["response"]["body"]
+    assert list(made) == ["object", "data", "model", "usage"] and len(made["data"][1]["embedding"]) == 8
+    assert list(made["data"][0]) == ["object", "embedding", "index"]
+    assert (batch.usage.input_tokens, batch.usage.output_tokens) == (made["usage"]["prompt_tokens"], 0)
+    (failed,) = read(client, batch.error_file_id)
+    assert (failed["custom_id"], failed["response"]["status_code"]) == ("bad", 400)

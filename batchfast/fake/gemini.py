@@ -1,5 +1,5 @@
 """
-Gemini's files, batches and `generateContent`, under any version segment.
+Gemini's files, batches, `generateContent` and embeddings, under any version segment.
 
 Shapes, order of fields, strings in place of int64 and fields left out when zero are those of recorded traffic
 of 2025-2026. Bodies may come in camelCase or snake_case, or a mixture: the service takes both.
@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from batchfast.fake import gemini_embeddings
 from batchfast.fake.gemini_batch import (
     batch_state,
     check_input,
@@ -41,7 +42,7 @@ from batchfast.fake.records import DAY_S, Batch, File
 from batchfast.fake.replies import answer
 from batchfast.fake.results import result_lines
 from batchfast.fake.service import Endpoint, Incoming, send_file
-from batchfast.fake.shapes import WrongType, as_object, as_text
+from batchfast.fake.shapes import WrongType, as_object, as_objects, as_text
 from batchfast.fake.state import State
 
 BATCH_WINDOW_S = 2 * DAY_S
@@ -70,7 +71,10 @@ class Gemini:
             Endpoint("GET", "/{version}/files/{id}", "file", self._file),
             Endpoint("DELETE", "/{version}/files/{id}", "delete_file", self._delete_file),
             Endpoint("POST", "/{version}/models/{model}:batchGenerateContent", "create", self._create),
+            Endpoint("POST", "/{version}/models/{model}:asyncBatchEmbedContent", "create", self._create_embeddings),
             Endpoint("POST", "/{version}/models/{model}:generateContent", "answer", self._answer),
+            Endpoint("POST", "/{version}/models/{model}:embedContent", "answer", self._embed),
+            Endpoint("POST", "/{version}/models/{model}:batchEmbedContents", "answer", self._embed_several),
             Endpoint("GET", "/{version}/batches", "list", self._list),
             Endpoint("GET", "/{version}/batches/{id}", "poll", self._poll),
             Endpoint("POST", "/{version}/batches/{id}:cancel", "cancel", self._cancel),
@@ -104,8 +108,7 @@ class Gemini:
 
     def failure(self, status: int, message: str | None = None, code: str | None = None) -> Response:
         response = error_response(status, message or f"Planned error {status}.", kind=code)
-        # Without this header the SDK takes the failure of a piece for a lost answer, and sends the piece
-        # again.
+        # Without this header the SDK takes the failure of a piece for a lost answer, and sends the piece again.
         response.headers["x-goog-upload-status"] = "final"
         return response
 
@@ -145,9 +148,15 @@ class Gemini:
     # Batches
 
     def _create(self, call: Incoming) -> Response:
+        return self._accept(call, "batchGenerateContent")
+
+    def _create_embeddings(self, call: Incoming) -> Response:
+        return self._accept(call, "asyncBatchEmbedContent", embeds=True)
+
+    def _accept(self, call: Incoming, method: str, *, embeds: bool = False) -> Response:
         model = call.path["model"]
         if model.startswith("no-such-"):
-            return no_model(call, "batchGenerateContent")
+            return no_model(call, method)
         body = camel_case(call.json())
         try:
             batch = as_object(body.get("batch"), "batch")
@@ -159,7 +168,7 @@ class Gemini:
             return error_response(400, wrong_value(exc))
         now = self.state.now()
         batch_id = letters(FRESH, 36, LOWER)
-        detail: Json = {"model": f"models/{model}", "display_name": batch.get("displayName")}
+        detail: Json = {"model": f"models/{model}", "display_name": batch.get("displayName"), "embeds": embeds}
         if source.get("fileName") is not None:
             name = str(source["fileName"]).removeprefix("files/")
             file = self.state.file(self.name, f"files-{name}")
@@ -230,6 +239,30 @@ class Gemini:
         body = content_body(request, reply, call.path["model"], FRESH)
         self.state.count_answer(self.name, call.path["model"], reply.input_tokens, written_tokens(body))
         return json_response(body)
+
+    def _embed(self, call: Incoming) -> Response:
+        vectors = self._vectors(call, "embedContent", [camel_case(call.json())])
+        return vectors if isinstance(vectors, Response) else json_response({"embedding": vectors[0]})
+
+    def _embed_several(self, call: Incoming) -> Response:
+        try:
+            requests = as_objects(camel_case(call.json()).get("requests"), "requests")
+        except WrongType as exc:
+            return error_response(400, wrong_value(exc))
+        vectors = self._vectors(call, "batchEmbedContents", requests)
+        return vectors if isinstance(vectors, Response) else json_response({"embeddings": vectors})
+
+    def _vectors(self, call: Incoming, method: str, requests: list[Json]) -> list[Json] | Response:
+        """A vector for each request, or what is answered instead."""
+        model = call.path["model"]
+        if model.startswith("no-such-"):
+            return no_model(call, method)
+        problem = next(filter(None, (gemini_embeddings.find_problem(one, model) for one in requests)), None)
+        if problem:
+            return error_response(400, problem)
+        made = [gemini_embeddings.embedding(one, model) for one in requests]
+        self.state.count_answer(self.name, model, sum(read for _, read in made), 0)
+        return [vector for vector, _ in made]
 
     def _seen(self, batch: Batch, now: float, *, inline: bool = True) -> Json:
         """The operation as it is now; the first look at one that is over writes its results."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from batchfast.fake import gemini_embeddings
 from batchfast.fake.gemini_body import camel_case, content_body, find_problem, find_unknown, read_ask
 from batchfast.fake.gemini_wire import GRPC, compact, nanos
 from batchfast.fake.ids import seeded
@@ -51,7 +52,8 @@ def operation(batch: Batch, state: str, output: Json | None = None) -> Json:
     over = state not in ("PENDING", "RUNNING")
     ids = seeded(f"times:{batch.id}")
     created, ended, updated = (nanos(at, ids) for at in (batch.created_at, batch.life.ended_at, batch.life.ended_at))
-    metadata: Json = {"@type": _TYPE_PREFIX + "GenerateContentBatch", "model": batch.detail["model"]}
+    kind = _TYPE_PREFIX + ("EmbedContentBatch" if _embeds(batch) else "GenerateContentBatch")
+    metadata: Json = {"@type": kind, "model": batch.detail["model"]}
     if batch.detail["display_name"]:
         metadata["displayName"] = batch.detail["display_name"]
     if "file" in batch.detail:
@@ -67,7 +69,7 @@ def operation(batch: Batch, state: str, output: Json | None = None) -> Json:
     if over:
         made["done"] = True
     if output is not None:
-        made["response"] = {"@type": _TYPE_PREFIX + "GenerateContentBatchOutput", **output}
+        made["response"] = {"@type": f"{kind}Output", **output}
     elif over and state != "SUCCEEDED":
         made["error"] = _operation_error(batch, state)
     return made
@@ -86,7 +88,8 @@ def output_of(batch: Batch, folder: Callable[[str], Path], *, inline: bool) -> J
     if not inline:
         return {}
     lines = folder(name).read_bytes().splitlines() if name else []
-    return {"inlinedResponses": {"inlinedResponses": [json.loads(line) for line in lines]}}
+    member = "inlinedEmbedContentResponses" if _embeds(batch) else "inlinedResponses"
+    return {member: {"inlinedResponses": [json.loads(line) for line in lines]}}
 
 
 def results_id(batch: Batch) -> str:
@@ -161,8 +164,11 @@ def result_line(wanted: Wanted, batch: Batch) -> Line:
         return Line(compact({"error": {"code": GRPC[499][0]}, **echo}), wanted.fate)
     request = line.get("request")
     problem = find_unknown(line, ("request", "metadata" if inline else "key"), "the line")
-    if problem is None:
-        problem = find_problem(request) if isinstance(request, dict) else "The request is missing."
+    model = batch.detail["model"].removeprefix("models/")
+    if problem is None and not isinstance(request, dict):
+        problem = "The request is missing."
+    elif problem is None:
+        problem = gemini_embeddings.find_problem(request, model) if _embeds(batch) else find_problem(request)
     error = {"code": 3, "message": problem}
     if wanted.error is not None:
         fault = wanted.error
@@ -171,19 +177,26 @@ def result_line(wanted: Wanted, batch: Batch) -> Line:
     if problem is not None:
         return Line(compact({"error": error, **echo}), "errored")
     assert isinstance(request, dict)
-    model = batch.detail["model"].removeprefix("models/")
-    reply = wanted.reply(read_ask(request, model))
-    body = content_body(request, reply, model, wanted.ids)
+    if _embeds(batch):
+        vector, read = gemini_embeddings.embedding(request, model)
+        body, written = {"tokenCount": str(read), "embedding": vector}, 0
+    else:
+        reply = wanted.reply(read_ask(request, model))
+        body = content_body(request, reply, model, wanted.ids)
+        read, written = reply.input_tokens, written_tokens(body)
     if not inline:
         body = _shuffled(body, wanted.ids)  # in files the order of the keys differs from line to line
-    data = compact({"response": body, **echo})
-    return Line(data, "succeeded", "output", reply.input_tokens, written_tokens(body), model)
+    return Line(compact({"response": body, **echo}), "succeeded", "output", read, written, model)
+
+
+def _embeds(batch: Batch) -> bool:
+    return bool(batch.detail.get("embeds"))
 
 
 def written_tokens(body: Json) -> int:
     """The tokens of an answer that are billed as output, thoughts included."""
     usage = body["usageMetadata"]
-    return int(usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0))
+    return int(usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0))
 
 
 def _shuffled(value: Any, source: random.Random) -> Any:

@@ -46,8 +46,7 @@ def content_body(request: Json, reply: Reply, model: str, ids: random.Random) ->
     thoughts = _thoughts(request, ids)
     usage: Json = {
         "promptTokenCount": reply.input_tokens,
-        # A count of zero is left out.
-        **({"candidatesTokenCount": reply.output_tokens} if reply.output_tokens else {}),
+        "candidatesTokenCount": reply.output_tokens,
         "totalTokenCount": reply.input_tokens + reply.output_tokens + thoughts,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": reply.input_tokens}],
     }
@@ -75,13 +74,13 @@ def read_ask(request: Json, model: str) -> Ask:
     if schema is None and config.get("responseMimeType") == "application/json":
         schema = {}
     contents = request.get("contents") or []
-    user = "\n".join(_texts(contents if isinstance(contents, list) else [contents]))
-    system = "\n".join(_texts([request.get("systemInstruction") or {}]))
+    user = "\n".join(texts_of(contents if isinstance(contents, list) else [contents]))
+    system = "\n".join(texts_of([request.get("systemInstruction") or {}]))
     limit = config.get("maxOutputTokens")
     return Ask(model, system, user, schema, None if limit is None else int(limit), config.get("seed"))
 
 
-def _texts(contents: Iterable[Any]) -> Iterator[str]:
+def texts_of(contents: Iterable[Any]) -> Iterator[str]:
     for content in contents:
         parts = content.get("parts") or []
         for part in parts if isinstance(parts, list) else [parts]:
@@ -110,8 +109,8 @@ def _find_problem(request: Json) -> str | None:
     if unknown:
         return unknown
     contents = request.get("contents")
-    _check_contents(contents if isinstance(contents, list) else [as_object(contents, "contents")], "contents")
-    _check_contents([as_object(request.get("systemInstruction"), "system_instruction")], "system_instruction")
+    check_contents(contents if isinstance(contents, list) else [as_object(contents, "contents")], "contents")
+    check_contents([as_object(request.get("systemInstruction"), "system_instruction")], "system_instruction")
     if not contents:
         return "* GenerateContentRequest.contents: contents is not specified"
     schemas = [name for name in ("responseSchema", "responseJsonSchema") if config.get(name)]
@@ -134,7 +133,8 @@ def _check_config(config: Json) -> None:
     as_schema(config.get("responseJsonSchema"), f"{where}.response_json_schema")
 
 
-def _check_contents(contents: list[Any], where: str) -> None:
+def check_contents(contents: list[Any], where: str) -> None:
+    """Raises WrongType."""
     for content in as_objects(contents, where):
         as_text(content.get("role"), f"{where}.role")
         parts = content.get("parts")

@@ -67,7 +67,7 @@ class Uploads:
             return _refused("", 400, too_large(int(announced)))
         if name and not _FILE_NAME.fullmatch(name):
             return _refused("", 400, f"Invalid file name: 'files/{name}'.")
-        if name and self._state.file(self._provider, f"files-{name}") is not None:
+        if self._is_taken(name):
             return _refused("", 409, f"File 'files/{name}' already exists.")
         upload_id = "upload-" + secrets.token_hex(6)
         mime_type = given.get("mimeType") or call.headers.get("x-goog-upload-header-content-type") or "text/plain"
@@ -91,8 +91,13 @@ class Uploads:
                 return _refused(upload.id, 400, too_large(received))
         if "finalize" not in command:
             return upload_response(upload.id, "active")
+        if self._is_taken(upload.detail["id"]):
+            return _refused(upload.id, 409, f"File 'files/{upload.detail['id']}' already exists.")
         body = {"file": file_object(self._finished(upload, received), call)}
         return upload_response(upload.id, "final", answer=json_response(body))
+
+    def _is_taken(self, name: str) -> bool:
+        return bool(name) and self._state.file(self._provider, f"files-{name}") is not None
 
     def _finished(self, upload: Upload, received: int) -> File:
         now = self._state.now()

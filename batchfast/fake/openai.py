@@ -1,5 +1,5 @@
 """
-OpenAI's files and batches, and the two endpoints whose requests a batch may hold.
+OpenAI's files and batches, and the three endpoints whose requests a batch may hold here.
 
 Shapes, order of fields and spacing of the JSON are those of recorded traffic of 2024-2026 in their newest
 form.
@@ -24,9 +24,11 @@ from batchfast.fake.openai_batch import (
     result_line,
     status_of,
 )
-from batchfast.fake.openai_body import Rejected, completion, count_usage, read_asks
+from batchfast.fake.openai_body import completion, count_usage, read_asks
+from batchfast.fake.openai_embeddings import embed
 from batchfast.fake.openai_wire import (
     BASE58,
+    Rejected,
     bad_value,
     common_headers,
     error_response,
@@ -87,6 +89,7 @@ class OpenAI:
             Endpoint("POST", "/batches/{id}/cancel", "cancel", self._cancel),
             Endpoint("POST", "/chat/completions", "answer", self._chat),
             Endpoint("POST", "/responses", "answer", self._responses),
+            Endpoint("POST", "/embeddings", "answer", self._embeddings),
         ]
 
     def refuse(self, call: Incoming) -> Response | None:
@@ -284,6 +287,15 @@ class OpenAI:
 
     def _responses(self, call: Incoming) -> Response:
         return self._answer_now(call, "/v1/responses")
+
+    def _embeddings(self, call: Incoming) -> Response:
+        body = call.json()
+        try:
+            made, read = embed(body)
+        except Rejected as exc:
+            return indented(exc.body, exc.status)
+        self.state.count_answer(self.name, str(body["model"]), read, 0)
+        return indented(made)
 
     def _answer_now(self, call: Incoming, endpoint: str) -> Response:
         body = call.json()

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from batchfast.fake.faults import Fault
-from batchfast.fake.openai_body import Rejected, completion, count_usage, read_asks, snapshot
-from batchfast.fake.openai_wire import error_type, spaced, timed_hex, uuid
+from batchfast.fake.openai_body import completion, count_usage, read_asks, snapshot
+from batchfast.fake.openai_embeddings import embed
+from batchfast.fake.openai_wire import Rejected, error_type, spaced, timed_hex, uuid
 from batchfast.fake.records import DAY_S, VALIDATED_AT, Batch, Line
 from batchfast.fake.results import Wanted
 from batchfast.fake.shapes import parse_json
@@ -124,10 +125,7 @@ def output_expiry(batch: Batch) -> float | None:
 
 
 def check_input(path: Path, endpoint: str) -> tuple[int, str | None, list[Json]]:
-    """
-    Read an input file as the service does while validating: requests, their model, and what is wrong with
-    them.
-    """
+    """Read an input file as the service does while validating: requests, their model, and what is wrong with them."""
     errors: list[Json] = []
     seen: set[str] = set()
     model: str | None = None
@@ -199,18 +197,23 @@ def result_line(wanted: Wanted, batch: Batch, *, started: bool) -> Line:
     if wanted.error is not None and wanted.error.status == 0:
         response |= {"status_code": 0, "body": None}
         return Line(spaced(line), "errored", "error")
-    body, endpoint = wanted.line["body"], wanted.line["url"]
     try:
         if wanted.error is not None:
             raise _planned(wanted.error)
-        asks = read_asks(body, endpoint)
+        response["body"], read, written = _answer(wanted, batch)
     except Rejected as exc:
         response |= {"status_code": exc.status, "body": exc.body}
         return Line(spaced(line), "errored", "error")
-    replies = [wanted.reply(ask) for ask in asks]
-    response["body"] = completion(body, endpoint, replies, ids, batch.life.started_at)
-    used = count_usage(replies)
-    return Line(spaced(line), "succeeded", "output", *used, model=str(body["model"]))
+    return Line(spaced(line), "succeeded", "output", read, written, model=str(wanted.line["body"]["model"]))
+
+
+def _answer(wanted: Wanted, batch: Batch) -> tuple[Json, int, int]:
+    """The body of an answer, tokens read and written. Raises Rejected."""
+    body, endpoint = wanted.line["body"], wanted.line["url"]
+    if endpoint == "/v1/embeddings":
+        return *embed(body), 0
+    replies = [wanted.reply(ask) for ask in read_asks(body, endpoint)]
+    return completion(body, endpoint, replies, wanted.ids, batch.life.started_at), *count_usage(replies)
 
 
 def _planned(fault: Fault) -> Rejected:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from batchfast.fake.ids import ALPHANUMERIC, letters
-from batchfast.fake.openai_wire import wrong_type
+from batchfast.fake.openai_schema import json_schema
+from batchfast.fake.openai_wire import Rejected, wrong_type
 from batchfast.fake.replies import Ask, Reply
-from batchfast.fake.shapes import WrongType, as_number, as_object, as_objects, as_parts, as_schema, as_text, as_whole
+from batchfast.fake.shapes import WrongType, as_number, as_object, as_objects, as_parts, as_text, as_whole
 
 Json = dict[str, Any]
 _ANSWERED = ("/v1/responses", "/v1/chat/completions")
@@ -39,51 +40,46 @@ _RESPONSES_PARAMETERS = frozenset({
 })  # fmt: skip
 _REASONING = re.compile(r"o[1-9]|gpt-[56](?!.*-chat)")
 _MAX_CHOICES = 128
-
-
-class Rejected(Exception):
-    """A request body the service would not take: status, and the fields of the error."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        kind: str = "invalid_request_error",
-        code: str | None = None,
-        param: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {
-            "error": {"message": message, "type": kind, "param": param, "code": code},
-        }
+_NO_IMAGES = {
+    "input_tokens": 0,
+    "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    "output_tokens": 0,
+    "output_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    "total_tokens": 0,
+}
 
 
 def read_asks(body: Json, endpoint: str) -> list[Ask]:
     """What a request body asks for, one `Ask` per choice. Raises Rejected."""
     if endpoint not in _ANSWERED:
-        raise Rejected(400, f"The fake answers only {', '.join(_ANSWERED)}.", code="unsupported_endpoint")
+        message = f"The fake answers only {', '.join(_ANSWERED)} and /v1/embeddings."
+        raise Rejected(400, message, code="unsupported_endpoint")
     chat = endpoint == "/v1/chat/completions"
-    for name in ("model", "messages" if chat else "input"):
-        if not body.get(name):
-            raise Rejected(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
+    needed, known = ("messages", _CHAT_PARAMETERS) if chat else ("input", _RESPONSES_PARAMETERS)
     try:
-        return _checked_asks(body, chat=chat)
+        return _checked_asks(body, check_members(body, needed, known), chat=chat)
     except WrongType as exc:
         raise Rejected(400, wrong_type(exc), code="invalid_type", param=exc.where) from None
 
 
-def _checked_asks(body: Json, *, chat: bool) -> list[Ask]:
+def check_members(body: Json, needed: str, known: Collection[str]) -> str:
+    """Which model a body is for. Raises Rejected, WrongType."""
+    for name in ("model", needed):
+        if not body.get(name):
+            raise Rejected(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
     model = as_text(body["model"], "model") or ""
     if model.startswith("no-such-"):
         message = f"The model `{model}` does not exist or you do not have access to it."
         raise Rejected(404, message, code="model_not_found")
+    for name in body:
+        if name not in known:
+            raise Rejected(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
+    return model
+
+
+def _checked_asks(body: Json, model: str, *, chat: bool) -> list[Ask]:
     if body.get("stream"):
         raise Rejected(400, "The fake does not stream, and a batch cannot.", code="unsupported_value", param="stream")
-    for name in body:
-        if name not in (_CHAT_PARAMETERS if chat else _RESPONSES_PARAMETERS):
-            raise Rejected(400, f"Unknown parameter: '{name}'.", code="unknown_parameter", param=name)
     if _REASONING.match(model):
         _refuse_sampling(body)
     return _chat_asks(body, model) if chat else [_responses_ask(body, model)]
@@ -107,7 +103,7 @@ def _refuse_sampling(body: Json) -> None:
 
 def _chat_asks(body: Json, model: str) -> list[Ask]:
     system, user = _split_roles(body["messages"], "messages")
-    schema = _schema(as_object(body.get("response_format"), "response_format"), "response_format", nested=True)
+    schema = json_schema(as_object(body.get("response_format"), "response_format"), "response_format", nested=True)
     older = as_whole(body.get("max_tokens"), "max_tokens")
     limit = as_whole(body.get("max_completion_tokens", older), "max_completion_tokens")
     seed = as_whole(body.get("seed"), "seed", least=-(1 << 63))
@@ -123,7 +119,7 @@ def _responses_ask(body: Json, model: str) -> Ask:
     system, user = _split_roles(messages, "input")
     system = "\n".join(filter(None, (as_text(body.get("instructions"), "instructions"), system)))
     wanted = as_object(as_object(body.get("text"), "text").get("format"), "text.format")
-    schema = _schema(wanted, "text.format", nested=False)
+    schema = json_schema(wanted, "text.format", nested=False)
     as_object(body.get("reasoning"), "reasoning")
     as_number(body.get("temperature"), "temperature")
     return Ask(model, system, user, schema, as_whole(body.get("max_output_tokens"), "max_output_tokens"))
@@ -136,64 +132,6 @@ def _split_roles(messages: Any, param: str) -> tuple[str, str]:
         role = as_text(one.get("role"), f"{param}[{index}].role")
         texts[role in ("system", "developer")].append(as_parts(one.get("content"), f"{param}[{index}].content"))
     return "\n".join(texts[True]), "\n".join(texts[False])
-
-
-def _schema(response_format: Json, param: str, *, nested: bool) -> Mapping[str, Any] | None:
-    """The JSON schema asked for, checked as `strict` demands; {} for any JSON object, None for text."""
-    kind = as_text(response_format.get("type"), f"{param}.type") or "text"
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return {}
-    given = response_format.get("json_schema") if nested else response_format
-    if kind != "json_schema" or not isinstance(given, dict):
-        raise Rejected(400, f"Invalid value for '{param}.type': {kind!r}.", code="invalid_value", param=param)
-    for name in ("name", "schema"):
-        if name not in given:
-            where = f"{param}.json_schema.{name}" if nested else f"{param}.{name}"
-            raise Rejected(
-                400, f"Missing required parameter: '{where}'.", code="missing_required_parameter", param=where
-            )
-    where = f"{param}.json_schema" if nested else param
-    as_text(given["name"], f"{where}.name")
-    schema = as_schema(given["schema"], f"{where}.schema")
-    problem = _strict_problem(schema, ()) if given.get("strict") else None
-    if problem:
-        message = f"Invalid schema for response_format '{given['name']}': {problem}"
-        raise Rejected(400, message, code=None if nested else "invalid_json_schema", param=param)
-    return schema
-
-
-def _strict_problem(schema: Any, context: tuple[str, ...]) -> str | None:
-    """The first thing in a schema that `strict` does not allow, in the service's words."""
-    if not isinstance(schema, dict):
-        return None
-    where = f"In context={context}"
-    properties = schema.get("properties")
-    if schema.get("type") == "object" or properties is not None:
-        if schema.get("additionalProperties") is not False:
-            return f"{where}, 'additionalProperties' is required to be supplied and to be false."
-        missing = [name for name in properties or () if name not in schema.get("required", ())]
-        if missing:
-            return (
-                f"{where}, 'required' is required to be supplied and to be an array including every key in properties."
-                f" Missing '{missing[0]}'."
-            )
-    for path, inner in _inner_schemas(schema):
-        problem = _strict_problem(inner, context + path)
-        if problem:
-            return problem
-    return None
-
-
-def _inner_schemas(schema: Json) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key in ("properties", "$defs", "definitions"):
-        for name, inner in (schema.get(key) or {}).items():
-            yield (key, name), inner
-    if "items" in schema:
-        yield ("items",), schema["items"]
-    for number, inner in enumerate(schema.get("anyOf") or ()):
-        yield ("anyOf", str(number)), inner
 
 
 def completion(body: Json, endpoint: str, replies: Sequence[Reply], ids: random.Random, when: float) -> Json:
@@ -268,6 +206,7 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
         "max_output_tokens": body.get("max_output_tokens"),
         "max_tool_calls": body.get("max_tool_calls"),
         "model": snapshot(str(body["model"])),
+        "moderation": None,
         "output": [message],
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "presence_penalty": 0.0,
@@ -284,6 +223,7 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
             "verbosity": text.get("verbosity", "medium"),
         },
         "tool_choice": body.get("tool_choice", "auto"),
+        "tool_usage": {"image_gen": _NO_IMAGES, "web_search": {"num_requests": 0}},
         "tools": body.get("tools", []),
         "top_logprobs": body.get("top_logprobs", 0),
         "top_p": body.get("top_p", 1.0),

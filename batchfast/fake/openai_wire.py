@@ -21,6 +21,25 @@ BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 Json = dict[str, Any]
 
 
+class Rejected(Exception):
+    """A request body the service would not take: status, and the fields of the error."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {
+            "error": {"message": message, "type": kind, "param": param, "code": code},
+        }
+
+
 # What an answer to a call without a good key cannot name.
 _OWNER = {"openai-organization": "org-fake", "openai-project": "proj_fake"}
 

@@ -317,6 +317,7 @@ class _Running:
         # The log is silent: exceptions are kept in FakeServer.errors, and broken connections are planned.
         config = uvicorn.Config(
             app, log_config=None, log_level=60, access_log=False, lifespan="off", http="h11", ws="none",
+            server_header=False,
             timeout_graceful_shutdown=1, timeout_keep_alive=60,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
