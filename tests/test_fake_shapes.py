@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchfast.fake import FakeServer, anthropic, gemini, openai
-from batchfast.fake.shapes import WrongType, as_schema, parse_json
+from batchfast.fake import FakeServer, anthropic, gemini_upload, openai
+from batchfast.fake.shapes import WrongType, as_schema, find_reference, parse_json
 
 KEYS = {"authorization": "Bearer k", "x-api-key": "k", "x-goog-api-key": "k", "anthropic-version": "2023-06-01"}
 SCHEMA = {
@@ -56,7 +56,9 @@ PLACES = {
 WORDS = [
     "type", "name", "schema", "json_schema", "format", "properties", "items", "required", "$ref", "$defs", "#",
     "#/items",
-    "enum", "anyOf", "allOf", "minItems", "minimum", "multipleOf", "object", "array", "integer", "string", "parts",
+    "enum", "anyOf", "allOf", "not", "if", "contains", "pattern",
+    "dependentRequired", "propertyNames", "minItems", "minimum", "multipleOf",
+    "object", "array", "integer", "string", "parts",
     "text", "content", "role", "user", "tool", "any", "strict", "description", "9999999999", "thinkingBudget",
 ]  # fmt: skip
 SCALARS = st.one_of(
@@ -320,6 +322,18 @@ def test_what_only_this_parser_takes_is_no_json(server: FakeServer, http: httpx2
         {"type": "array", "minItems": 10**9},
         {"type": "number", "multipleOf": 0},
         {"type": "integer", "minimum": "1"},
+        {"type": "object", "patternProperties": {"a": 5}},
+        {"type": "object", "additionalProperties": "no"},
+        {"type": "object", "minProperties": 10**9},
+        {"type": "object", "dependentRequired": {"a": "b"}},
+        {"type": "object", "dependentSchemas": {"a": {"$ref": "#"}}},
+        {"type": "array", "items": [{"type": "string"}, 5]},
+        {"type": "array", "minContains": -1, "contains": {}},
+        {"type": "string", "pattern": 5},
+        {"if": {"$ref": "#"}},
+        {"not": 5},
+        {"$ref": "#absent"},
+        {"$ref": "https://example.com/other"},
     ],
 )
 def test_schema_nothing_can_be_made_for_is_refused(schema: Any) -> None:
@@ -332,6 +346,34 @@ def test_schema_that_refers_to_itself_a_level_down_is_taken() -> None:
     """A tree of nodes is a fine schema."""
     node = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}}
     assert as_schema(node, "schema") == node
+
+
+@pytest.mark.parametrize(
+    ("reference", "target"),
+    [
+        ("#", "root"),
+        ("#/$defs/x/properties/y", "y"),
+        ("#/$defs/a~1b~0c%20d", "escaped"),
+        ("#anchored", "anchor"),
+        ("https://example.com/inner#/$defs/deep", "deep"),
+        ("#/prefixItems/1", "second"),
+    ],
+)
+def test_references_lead_to_their_schema(reference: str, target: str) -> None:
+    """Pointers with their escapes, anchors and ids."""
+    root = {
+        "title": "root",
+        "$defs": {
+            "x": {"properties": {"y": {"title": "y"}}},
+            "a/b~c d": {"title": "escaped"},
+            "n": {"$anchor": "anchored", "title": "anchor"},
+            "i": {"$id": "https://example.com/inner", "$defs": {"deep": {"title": "deep"}}},
+        },
+        "prefixItems": [{"title": "first"}, {"title": "second"}],
+    }
+    found = find_reference(root, reference)
+    assert isinstance(found, dict)
+    assert found["title"] == target
 
 
 def test_json_with_surrogate_pairs_is_taken() -> None:
@@ -365,7 +407,7 @@ def test_anthropic_body_over_256_million_bytes_is_refused(http: httpx2.Client, m
 
 def test_gemini_file_over_2_billion_bytes_is_refused(http: httpx2.Client) -> None:
     """An upload says at its start how much will come."""
-    assert gemini.MAX_FILE_BYTES == 2_000_000_000
+    assert gemini_upload.MAX_FILE_BYTES == 2_000_000_000
     for size, status in ((2_000_000_000, 200), (2_000_000_001, 400)):
         headers = {"x-goog-upload-command": "start", "x-goog-upload-header-content-length": str(size)}
         response = http.post("/gemini/upload/v1beta/files", content=b"{}", headers=headers)
@@ -374,7 +416,7 @@ def test_gemini_file_over_2_billion_bytes_is_refused(http: httpx2.Client) -> Non
 
 def test_gemini_pieces_over_the_limit_are_refused(http: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the start said less, or nothing."""
-    monkeypatch.setattr(gemini, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(gemini_upload, "MAX_FILE_BYTES", 10)
     started = http.post("/gemini/upload/v1beta/files", content=b"{}", headers={"x-goog-upload-command": "start"})
     headers = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0"}
     assert http.post(started.headers["x-goog-upload-url"], content=b"x" * 11, headers=headers).status_code == 400

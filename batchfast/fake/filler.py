@@ -12,9 +12,10 @@ import random
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Protocol
 
-from batchfast.fake.patterns import all_match, compiled, matching
+from batchfast.fake.patterns import all_match, compiled, formatted, matching
 from batchfast.fake.plans import Plan, Way, Ways
 
 # From here on a value is made as small as its schema allows: a schema may refer to itself without end.
@@ -24,7 +25,8 @@ _MAX_VALUES = 20_000
 _LAST_DEPTH = 110
 _LAST_VALUES = 150_000
 _ATTEMPTS = 40
-_COUNT = re.compile(r"(?<![\w.])\d{1,3}(?![\w%]|\.\d)")
+# ASCII, as Japanese and Chinese put no space between a number and what it counts.
+_COUNT = re.compile(r"(?<![\w.])\d{1,3}(?![\w%]|\.\d)", re.ASCII)
 _SHORT_NAMES = frozenset({"title", "name", "label", "id", "key", "category", "tag", "heading", "author", "language"})
 _OPEN = 1 << 30
 _CONTAINERS = ("object", "array")
@@ -61,8 +63,10 @@ class _Filler:
 
     def fill(self, ways: Ways, name: str, depth: int) -> Any:
         self._made += 1
-        if not ways or depth > _LAST_DEPTH or self._made > _LAST_VALUES:
+        if depth > _LAST_DEPTH or self._made > _LAST_VALUES:
             return None
+        if not ways:
+            return self._writer.phrase()
         for attempt in range(_ATTEMPTS):
             way = self._choose(ways, depth, attempt)
             value = self._value(way, name, depth, attempt)
@@ -102,31 +106,20 @@ class _Filler:
         return None if kind == "null" else self._string(way, name)
 
     def _object(self, way: Way, depth: int, attempt: int) -> dict[str, Any]:
-        required = way.names("required")
-        optional = [name for name in way.names("properties") if name not in required and self._may_have(way, name)]
+        members = self._plan.members(way)
+        optional = members.optional
         if self._is_ending(depth):
             optional = []
         elif attempt:
             optional = [name for name in optional if self._rng.random() < 0.5]
-        wanted = {*required, *optional[: max(0, way.least_of("maxProperties", _OPEN) - len(required))]}
-        for _ in range(len(optional)):
-            for names in way.all_of("dependentRequired"):
-                wanted.update(*(needed for name, needed in names.items() if name in wanted))
-        chosen = [name for name in way.names("properties") if name in wanted]
-        chosen += [name for name in way.names("required") if name not in chosen]
-        chosen += sorted(wanted.difference(chosen))
+        wanted = {*members.required, *optional[: max(0, way.least_of("maxProperties", _OPEN) - len(members.required))]}
+        if way.checked:
+            for _ in optional:
+                for names in way.all_of("dependentRequired"):
+                    wanted.update(*(needed for name, needed in names.items() if name in wanted))
+        chosen = [name for name in members.order if name in wanted]
         self._add_names(way, chosen, is_ending=self._is_ending(depth))
-        order = way.names("propertyOrdering")
-        if order:
-            chosen.sort(key=lambda name: order.index(name) if name in order else len(order))
         return {name: self.fill(self._plan.property_ways(way, name), name, depth + 1) for name in chosen}
-
-    def _may_have(self, way: Way, name: str) -> bool:
-        ways = self._plan.property_ways(way, name)
-        names = way.all_of("propertyNames")
-        return any(self._plan.height(one) < math.inf for one in ways) and (
-            not names or self._plan.accepts(names, name)
-        )
 
     def _add_names(self, way: Way, chosen: list[str], *, is_ending: bool) -> None:
         """Add names the schema does not list: as many as it demands, and some where it lists none."""
@@ -139,12 +132,12 @@ class _Filler:
         named = self._plan.ways_of(tuple(way.all_of("propertyNames")))
         for attempt in range(count + _ATTEMPTS if count else 0):
             if regexes and attempt % 2 == 0:
-                name = matching([self._rng.choice(regexes)], self._rng)
+                name = matching([self._rng.choice(regexes)], self._rng, least=attempt)
             elif way.all_of("propertyNames"):
                 name = self._value(named[0], "name", MAX_DEPTH, 0) if named else ""
             else:
                 name = f"{self._writer.word()}{attempt or ''}"
-            if isinstance(name, str) and name not in chosen and self._may_have(way, name):
+            if isinstance(name, str) and name not in chosen and self._plan.may_have(way, name):
                 chosen.append(name)
                 count -= 1
             if not count:
@@ -153,36 +146,44 @@ class _Filler:
     def _array(self, way: Way, name: str, depth: int, attempt: int) -> list[Any]:
         count = self._count(way, depth, attempt)
         held, self._in_array = self._in_array, True
-        wanted = way.most_of("minContains", 1) if way.all_of("contains") else 0
-        fitting = [index for index in range(count) if self._plan.item_ways(way, index, contained=True)]
-        contained = set(fitting[len(fitting) - wanted :] if wanted else ())
+        contained = self._contained(way, count)
         unique = any(way.all_of("uniqueItems"))
         values: list[Any] = []
         seen: set[str] = set()
         for index in range(count):
-            ways = self._plan.item_ways(way, index, contained=index in contained)
-            value = self._unique(ways, name, depth, seen) if unique else self.fill(ways, name, depth + 1)
-            if (not ways or value is _NOTHING) and len(values) >= way.most_of("minItems", 0):
+            ways = self._plan.item_ways(way, index, contained.get(index))
+            value = self._unique(ways, name, depth, seen) if unique and ways else self.fill(ways, name, depth + 1)
+            if (not ways or value is _NOTHING) and index >= way.most_of("minItems", 0):
                 break
             values.append(None if value is _NOTHING else value)
         self._in_array = held
         return values
+
+    def _contained(self, way: Way, count: int) -> dict[int, int]:
+        """For items that satisfy a `contains`, which of them: as many of the last ones as it demands."""
+        taken: dict[int, int] = {}
+        for which, part in enumerate(part for part in way.parts if "contains" in part):
+            free = (index for index in reversed(range(count)) if index not in taken)
+            fitting = (index for index in free if self._plan.item_ways(way, index, which))
+            taken.update(dict.fromkeys(islice(fitting, part.get("minContains", 1)), which))
+        return taken
 
     def _count(self, way: Way, depth: int, attempt: int) -> int:
         said = next((count for count in map(count_in, map(str, way.all_of("description"))) if count), None)
         if said is None or attempt:
             said = self._rng.randint(1, 3) if self._in_array or attempt else self._writer.asked_items
         least = way.most_of("minItems", 0)
-        if way.all_of("contains"):
-            least = max(least, way.most_of("minContains", 1))
+        least = max(least, sum(part.get("minContains", 1) for part in way.parts if "contains" in part))
         longest = max((len(one) for one in way.all_of("prefixItems")), default=0)
-        return min(max(0 if self._is_ending(depth) else max(said, longest), least), way.least_of("maxItems", _OPEN))
+        most: int = way.least_of("maxItems", _OPEN)
+        wanted: int = max(0 if self._is_ending(depth) else max(said, longest), least)
+        return min(wanted, most)
 
     def _unique(self, ways: Ways, name: str, depth: int, seen: set[str]) -> Any:
         """A value not seen yet; `_NOTHING` if none is found."""
 
         def candidates() -> Iterator[Any]:
-            yield from (self.fill(ways, name, depth + 1) for _ in range(_ATTEMPTS))
+            yield from (self.fill(ways, name, depth + 1) for _ in range(_ATTEMPTS // 4))
             for way in ways:
                 yield from _all_values(way)
 
@@ -194,19 +195,17 @@ class _Filler:
         return _NOTHING
 
     def _number(self, way: Way, *, whole: bool) -> int | float:
-        least, most = _bounds(way, whole=whole)
-        steps = [Fraction(str(step)) for step in way.all_of("multipleOf")] + [Fraction(1)] * whole
-        if steps:
-            return self._multiple(way, _common(steps), least, most)
+        step = _step(way, whole=whole)
+        if step:
+            return self._multiple(way, step)
+        least, most = _bounds(way)
         value = self._rng.uniform(least, most)
         above, below = way.most_of("exclusiveMinimum", -math.inf), way.least_of("exclusiveMaximum", math.inf)
         tries = (round(value, 1), round(value, 3), value, (least + most) / 2)
         return next((one for one in tries if least <= one <= most and above < one < below), least)
 
-    def _multiple(self, way: Way, step: Fraction, least: float, most: float) -> int | float:
-        low, high = math.ceil(Fraction(least) / step), math.floor(Fraction(most) / step)
-        low += way.most_of("exclusiveMinimum", -math.inf) >= low * step
-        high -= way.least_of("exclusiveMaximum", math.inf) <= high * step
+    def _multiple(self, way: Way, step: Fraction) -> int | float:
+        low, high = _multiples(way, step)
         for _ in range(_ATTEMPTS):
             value = self._rng.randint(low, max(low, high)) * step
             if value.denominator == 1:
@@ -220,38 +219,17 @@ class _Filler:
         least, most = way.most_of("minLength", 0), way.least_of("maxLength", _OPEN)
         patterns = [regex for regex in map(compiled, way.all_of("pattern")) if regex]
         for one in way.all_of("format"):
-            made = self._formatted(one, least)
-            if made is not None and len(made) <= most and all_match(patterns, made):
+            made = formatted(one, self._rng, least)
+            if made is not None and least <= len(made) <= most and all_match(patterns, made):
                 return made
         text = self._writer.phrase() if name.lower() in _SHORT_NAMES or most < 60 else self._writer.prose()
         while len(text) < least:
             text += " " + self._writer.prose()
+        if len(text) > most and self._rng.random() < 0.5:
+            # Short texts which all began with the topic would be the same.
+            text = f"{self._writer.word()} {text}"
         text = _cut(text, least, most)
         return text if all_match(patterns, text) else matching(patterns, self._rng, least, most)
-
-    def _formatted(self, name: str, least: int) -> str | None:
-        """A string of a known format, of at least so many characters where the format has room for them."""
-        rng = self._rng
-        day = f"2026-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
-        time = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:00"
-        host, number = "example.com", rng.randint(1, 999)
-        if name in ("email", "uri", "hostname"):
-            host = "archive." * max(0, math.ceil((least - 12) / 8)) + host
-        elif name in ("date-time", "time"):
-            time += f".{'0' * least}" if least > 20 else ""
-        formats = {
-            "date": day,
-            "date-time": f"{day}T{time}Z",
-            "time": f"{time}Z",
-            "duration": f"P{number}D",
-            "email": f"reader{number}@{host}",
-            "hostname": host,
-            "ipv4": f"192.0.2.{number % 256}",
-            "ipv6": f"2001:db8::{number}",
-            "uri": f"https://{host}/{number}",
-            "uuid": f"{rng.getrandbits(32):08x}-0000-4000-8000-{rng.getrandbits(48):012x}",
-        }
-        return formats.get(name)
 
 
 _NOTHING = object()
@@ -270,22 +248,33 @@ def _all_values(way: Way) -> Iterator[Any]:
         yield from way.values
     elif way.kinds[0] == "boolean":
         yield from (True, False)
-    elif way.kinds[0] == "integer" and not way.all_of("multipleOf"):
-        least, most = _bounds(way, whole=True)
-        yield from range(math.ceil(least), math.floor(most) + 1)
+    elif way.kinds[0] == "integer":
+        step = _step(way, whole=True)
+        low, high = _multiples(way, step, room=_OPEN)
+        yield from (int(number * step) for number in range(low, high + 1))
 
 
-def _bounds(way: Way, *, whole: bool) -> tuple[float, float]:
-    """Least and greatest value allowed; a side left open lies near the other, or gives 0 to 100."""
-    step = 1 if whole else 0
+def _step(way: Way, *, whole: bool) -> Fraction:
+    """What the number must be a multiple of, 0 for nothing."""
+    steps = [Fraction(str(step)) for step in way.all_of("multipleOf")] + [Fraction(1)] * whole
+    if not steps:
+        return Fraction(0)
+    return Fraction(math.lcm(*(step.numerator for step in steps)), math.gcd(*(step.denominator for step in steps)))
+
+
+def _multiples(way: Way, step: Fraction, room: int = 100) -> tuple[int, int]:
+    """Least and greatest factor of `step` that are allowed."""
+    least, most = _bounds(way, max(room, math.ceil(step)))
+    low, high = math.ceil(Fraction(least) / step), math.floor(Fraction(most) / step)
+    low += way.most_of("exclusiveMinimum", -math.inf) >= low * step
+    high -= way.least_of("exclusiveMaximum", math.inf) <= high * step
+    return low, high
+
+
+def _bounds(way: Way, room: int = 100) -> tuple[float, float]:
+    """Least and greatest value allowed; a side left open lies `room` from the other, or they are 0 and `room`."""
     least = max(way.most_of("minimum", -math.inf), way.most_of("exclusiveMinimum", -math.inf))
     most = min(way.least_of("maximum", math.inf), way.least_of("exclusiveMaximum", math.inf))
     if least == -math.inf:
-        least = 0 if most >= 0 else most - 100
-    return least, max(least, least + 100 if most == math.inf else most)
-
-
-def _common(steps: list[Fraction]) -> Fraction:
-    """The least common multiple."""
-    numerator = math.lcm(*(step.numerator for step in steps))
-    return Fraction(numerator, math.gcd(*(step.denominator for step in steps)))
+        least = 0 if most >= room else most - room
+    return least, max(least, least + room if most == math.inf else most)

@@ -21,7 +21,9 @@ class Language:
 
     Args:
         locale: Faker's name of the language, whose words are used.
+        names: What prompts call it.
         words: Words to use in their place, where Faker has none.
+        common: Short words its sentences can hardly do without and the other languages have not.
     """
 
     locale: str
@@ -30,12 +32,13 @@ class Language:
     sentences: tuple[str, ...]
     joiner: str = " "
     words: str = ""
+    common: str = ""
 
 
 LANGUAGES = {
     "en": Language(
         "en_US",
-        ("English", "english"),
+        ("English",),
         (
             "Anyone who opens this {kind} wants to know what {topic} means in practice.",
             "{topic} is rarely explained without the word {a}.",
@@ -55,10 +58,11 @@ LANGUAGES = {
             "It took years before {a} and {b} were seen as two sides of one thing.",
             "Whoever has worked with {topic} knows how quickly {a} turns into {b}.",
         ),
+        common="the of and about with write",
     ),
     "fr": Language(
         "fr_FR",
-        ("French", "français", "francais"),
+        ("French", "français", "francais", "française"),
         (
             "Ce texte montre ce que {topic} veut dire au quotidien.",
             "On parle rarement de {topic} sans prononcer le mot {a}.",
@@ -76,10 +80,11 @@ LANGUAGES = {
             "Sans {a}, le mot {b} perdrait son sens en quelques jours.",
             "Ceux qui connaissent {topic} savent combien {a} ressemble à {b}.",
         ),
+        common="le les une des et sur écris rédige pour avec dans",
     ),
     "de": Language(
         "de_DE",
-        ("German", "Deutsch", "deutsch"),
+        ("German", "Deutsch", "deutscher Sprache"),
         (
             "Dieser Text zeigt, was {topic} im Alltag bedeutet.",
             "Über {topic} wird selten gesprochen, ohne dass das Wort {a} fällt.",
@@ -97,10 +102,11 @@ LANGUAGES = {
             "Ohne {a} verlöre das Wort {b} in wenigen Tagen seinen Sinn.",
             "Wer mit {topic} gearbeitet hat, weiß, wie schnell aus {a} {b} wird.",
         ),
+        common="der die das und ein eine über mit für schreibe",
     ),
     "es": Language(
         "es_ES",
-        ("Spanish", "español", "espanol"),
+        ("Spanish", "español", "espanol", "castellano"),
         (
             "Este texto muestra lo que {topic} significa en la práctica.",
             "Rara vez se habla de {topic} sin mencionar la palabra {a}.",
@@ -118,10 +124,11 @@ LANGUAGES = {
             "Sin {a}, la palabra {b} perdería su sentido en pocos días.",
             "Quien ha trabajado con {topic} sabe lo rápido que {a} se convierte en {b}.",
         ),
+        common="el los las una y sobre con escribe para texto",
     ),
     "it": Language(
         "it_IT",
-        ("Italian", "italiano"),
+        ("Italian", "italiano", "italiana"),
         (
             "Questo testo mostra che cosa significa {topic} nella pratica.",
             "Di rado si parla di {topic} senza usare la parola {a}.",
@@ -139,10 +146,11 @@ LANGUAGES = {
             "Senza {a}, la parola {b} perderebbe senso in pochi giorni.",
             "Chi ha lavorato con {topic} sa quanto in fretta {a} diventa {b}.",
         ),
+        common="il gli di che scrivi una sulla sul testo con per della",
     ),
     "pt": Language(
         "pt_PT",
-        ("Portuguese", "português", "portugues"),
+        ("Portuguese", "português", "portugues", "portuguesa"),
         (
             "Este texto mostra o que {topic} significa na prática.",
             "Raramente se fala de {topic} sem usar a palavra {a}.",
@@ -170,10 +178,11 @@ LANGUAGES = {
         " vizinho amigo viajante médico engenheiro pescador padeiro juiz lei regra governo empresa projeto"
         " plano método erro acaso sorte mudança futuro passado inverno verão outono primavera semana instante"
         " começo limite espaço silhueta energia calor frio peso",
+        common="o os uma e sobre com escreva escreve para texto do da um",
     ),
     "nl": Language(
         "nl_NL",
-        ("Dutch", "Nederlands", "nederlands"),
+        ("Dutch", "Nederlands"),
         (
             "Deze tekst laat zien wat {topic} in de praktijk betekent.",
             "Over {topic} wordt zelden gesproken zonder het woord {a}.",
@@ -191,6 +200,7 @@ LANGUAGES = {
             "Zonder {a} zou het woord {b} binnen enkele dagen niets meer betekenen.",
             "Wie met {topic} heeft gewerkt, weet hoe snel {a} in {b} verandert.",
         ),
+        common="het een en over met schrijf voor van tekst",
     ),
     "ja": Language(
         "ja_JP",
@@ -216,7 +226,7 @@ LANGUAGES = {
     ),
     "zh": Language(
         "zh_CN",
-        ("Chinese", "Mandarin", "中文"),
+        ("Chinese", "Mandarin", "中文", "汉语", "漢語", "普通话"),
         (
             "本文说明{topic}在实践中意味着什么。",
             "谈到{topic}，很少有人不提到{a}。",
@@ -238,23 +248,52 @@ LANGUAGES = {
     ),
 }
 
-_CODES = {name: code for code, language in LANGUAGES.items() for name in language.names}
-_NAME = "|".join(sorted(map(re.escape, _CODES), key=len, reverse=True))
+# What a prompt counts a text's length in.
+LENGTH_UNITS = "words?|mots?|Wörtern?|Worte|palabras?|parole|palavras?|woorden|単語|文字|语|词|字"
+
+_NAMES = [name for language in LANGUAGES.values() for name in language.names]
+_BY_NAME = LANGUAGES | {name.lower(): language for language in LANGUAGES.values() for name in language.names}
 # Names in Latin script end at a word boundary; Japanese and Chinese have none.
-_ASKED = re.compile(rf"\b(?:in|en|auf|em|language:?)\s+({_NAME})(?!\w)|(日本語|中文)")
-_NAMED = re.compile(rf"(?<!\w)({_NAME})(?!\w)")
+_LATIN = "|".join(name for name in _NAMES if name[0].isascii())
+_OTHER = "|".join(name for name in _NAMES if not name[0].isascii())
+_CODE = "|".join(LANGUAGES)
+_CUE = r"language|lang|locale|langue|sprache|idioma|lingua|língua|taal|言語|语言"
+_PATTERNS = (
+    # "language: fr", "lang=pt-BR", "in 'de'": a bare code is too often a word, as in "in it".
+    re.compile(
+        rf"(?:{_CUE})(?: code| is)?\W{{1,4}}({_CODE})(?![^\W_])|\b(?:in|into)\s+[\"'`(]({_CODE})\b", re.IGNORECASE
+    ),
+    # "in French", "in simple French", but not "in a French café".
+    re.compile(
+        rf"(?:\b(?:in|into|en|em|auf|op|het)|{_CUE})\W+(?:(?!an?\b|the\b|une?\b)\w+\s+)?({_LATIN})(?!\w)|({_OTHER})",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"\b({_CODE})[-_][A-Z]{{2}}\b"),
+    re.compile(rf"(?<!\w)({_LATIN})(?!\w)"),
+)
 
 
 def asked_language(*texts: str) -> Language:
     """
-    The language the first text that names one asks for ("in French" before "a French cook"), else English.
+    The language the first text that names one asks for ("in French" before "a French cook"), by its name or its
+    ISO code; else the one the first text is written in.
     """
-    for pattern in (_ASKED, _NAMED):
+    for pattern in _PATTERNS:
         for text in texts:
             found = pattern.search(text)
             if found:
-                return LANGUAGES[_CODES[found[1] or found[2]]]
-    return LANGUAGES["en"]
+                return _BY_NAME[found[found.lastindex or 0].lower()]
+    return _written_language(texts[0])
+
+
+def _written_language(text: str) -> Language:
+    if re.search(r"[\u3040-\u30ff]", text):
+        return LANGUAGES["ja"]
+    if re.search(r"[\u4e00-\u9fff]", text):
+        return LANGUAGES["zh"]
+    words = set(re.findall(r"\w+", text.lower()))
+    # English comes first, and so wins where nothing speaks for another.
+    return max(LANGUAGES.values(), key=lambda language: len(words.intersection(language.common.split())))
 
 
 @cache

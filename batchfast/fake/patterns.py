@@ -1,26 +1,27 @@
 """
-Strings that match regular expressions, for the `pattern` of a JSON schema.
+Strings for the `format` and the `pattern` of a JSON schema.
 
-The ready-made generators do not fit: rstr has had no release since 2023, exrex is under the AGPL, and neither
-can be held to a length. Python's own parser does most of the work.
+The ready-made generators for regular expressions do not fit: rstr has had no release since 2023, exrex is under
+the AGPL, and neither can be held to a length. Python's own parser does most of the work.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
-_ATTEMPTS = 100
+_ATTEMPTS = 200
 _MAX_CHARS = 100_000
 _WORD = string.ascii_letters + string.digits
 _ANY = _WORD + " .,:;-_!?@#%&*+=/()[]{}<>'\"\\|~^$`\t\né中"
-_CATEGORIES = {
+_CATEGORIES: dict[Any, Callable[[str], bool]] = {
     sre.CATEGORY_DIGIT: str.isdigit,
     sre.CATEGORY_NOT_DIGIT: lambda char: not char.isdigit(),
     sre.CATEGORY_SPACE: str.isspace,
@@ -28,6 +29,30 @@ _CATEGORIES = {
     sre.CATEGORY_WORD: lambda char: char.isalnum() or char == "_",
     sre.CATEGORY_NOT_WORD: lambda char: not (char.isalnum() or char == "_"),
 }
+
+
+def formatted(name: str, rng: random.Random, least: int) -> str | None:
+    """A string of a known format, of at least so many characters where the format has room for them."""
+    day = f"2026-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+    time = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:00"
+    host, number = "example.com", rng.randint(1, 999)
+    if name in ("email", "uri", "hostname"):
+        host = "archive." * max(0, math.ceil((least - 12) / 8)) + host
+    elif name in ("date-time", "time"):
+        time += f".{'0' * least}" if least > 20 else ""
+    formats = {
+        "date": day,
+        "date-time": f"{day}T{time}Z",
+        "time": f"{time}Z",
+        "duration": f"P{number:0{max(1, least - 2)}}D",
+        "email": f"reader{number}@{host}",
+        "hostname": host,
+        "ipv4": f"192.0.2.{number % 256}",
+        "ipv6": f"2001:db8::{number}",
+        "uri": f"https://{host}/{number}",
+        "uuid": f"{rng.getrandbits(32):08x}-0000-4000-8000-{rng.getrandbits(48):012x}",
+    }
+    return formats.get(name)
 
 
 @lru_cache(maxsize=1024)
@@ -52,13 +77,24 @@ def matching(patterns: Sequence[re.Pattern[str]], rng: random.Random, least: int
     """
     extra, text = 3, ""
     for attempt in range(_ATTEMPTS):
-        text = _Generator(rng, extra).make(_parsed(patterns[attempt % len(patterns)].pattern))
+        # Every other one at its longest, which soon comes near a length asked for.
+        is_longest = attempt % 2 == 1
+        generator = _Generator(rng, extra, is_longest=is_longest)
+        text = generator.make(_parsed(patterns[attempt % len(patterns)].pattern))
+        if generator.is_spent:
+            if not extra:
+                break
+            extra = 0
+            continue
         # Where the pattern has no anchors, anything may follow.
-        padded = text + " " + "".join(rng.choices(string.ascii_lowercase, k=max(0, least - len(text) - 1)))
+        padded = text + "".join(rng.choices(string.ascii_lowercase, k=max(0, least - len(text))))
         for made in (text, padded):
             if least <= len(made) <= most and all_match(patterns, made):
                 return made
-        extra = min(extra * 2 + 1, _MAX_CHARS) if len(text) < least else extra // 2 if len(text) > most else extra
+        if is_longest and len(text) < least:
+            extra = min(extra + max(1, extra // 4), _MAX_CHARS)
+        elif is_longest and len(text) > most:
+            extra -= min(extra, max(1, extra // 8))
     return text
 
 
@@ -70,11 +106,17 @@ def _parsed(pattern: str) -> Any:
 class _Generator:
     """Writes one string. Repetitions without end get up to `extra` more than they must have."""
 
-    def __init__(self, rng: random.Random, extra: int) -> None:
+    def __init__(self, rng: random.Random, extra: int, *, is_longest: bool) -> None:
         self._rng = rng
         self._extra = extra
+        self._is_longest = is_longest
         self._groups: dict[int, str] = {}
         self._left = _MAX_CHARS
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the string would be longer than any wanted, and so was left unfinished."""
+        return self._left <= 0
 
     def make(self, parsed: Any) -> str:
         return "".join(self._one(code, value) for code, value in parsed)
@@ -91,7 +133,8 @@ class _Generator:
             return made
         if code in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
             least, most, inner = value
-            times = self._rng.randint(least, max(least, min(most, least + self._extra)))
+            highest = max(least, min(most, least + self._extra))
+            times = highest if self._is_longest else self._rng.randint(least, highest)
             return "".join(self.make(inner) for _ in range(times) if self._left > 0)
         if code is sre.ATOMIC_GROUP:
             return self.make(value)
@@ -122,4 +165,4 @@ def _holds(item: Any, char: str) -> bool:
     kind, what = item
     if kind is sre.CATEGORY:
         return _CATEGORIES[what](char)
-    return ord(char) == what if kind is sre.LITERAL else what[0] <= ord(char) <= what[1]
+    return bool(ord(char) == what if kind is sre.LITERAL else what[0] <= ord(char) <= what[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,6 +72,15 @@ class Way:
 Ways = tuple[Way, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The properties an object is told to have, and those it can have, in the order to write them."""
+
+    order: list[str]
+    required: list[str]
+    optional: list[str]
+
+
 @lru_cache(maxsize=256)
 def plan_for(schema_json: str) -> Plan:
     return Plan(_respelled(json.loads(schema_json)))
@@ -82,7 +92,8 @@ class Plan:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._ways: dict[tuple[int, ...], Ways] = {}
-        self._inner: dict[tuple[Way, str | int, bool], Ways] = {}
+        self._inner: dict[tuple[Way, str | int, int | None], Ways] = {}
+        self._members: dict[Way, Members] = {}
         self._heights: dict[Way, float] = {}
         self._validator: Any = None
         self.ways = self.ways_of((root,))
@@ -97,25 +108,52 @@ class Plan:
         return self._ways[key]
 
     def property_ways(self, way: Way, name: str) -> Ways:
-        key = (way, name, False)
+        key = (way, name, None)
         if key not in self._inner:
             self._inner[key] = self.ways_of(tuple(_for_property(way.parts, name)))
         return self._inner[key]
 
-    def item_ways(self, way: Way, index: int, *, contained: bool = False) -> Ways:
+    def may_have(self, way: Way, name: str) -> bool:
+        """Whether an object can have a property of this name."""
+        names = way.all_of("propertyNames")
+        return any(self.height(one) < math.inf for one in self.property_ways(way, name)) and (
+            not names or self.accepts(names, name)
+        )
+
+    def members(self, way: Way) -> Members:
+        if way not in self._members:
+            required = way.names("required")
+            optional = [name for name in way.names("properties") if name not in required and self.may_have(way, name)]
+            dependent = [
+                name for names in way.all_of("dependentRequired") for needed in names.values() for name in needed
+            ]
+            order = list(dict.fromkeys((*way.names("properties"), *required, *dependent)))
+            told = way.names("propertyOrdering")
+            if told:
+                order.sort(key=lambda name: told.index(name) if name in told else len(told))
+            self._members[way] = Members(order, required, optional)
+        return self._members[way]
+
+    def item_ways(self, way: Way, index: int, contained: int | None = None) -> Ways:
         """
         Args:
-            contained: The item is one of those `contains` asks for.
+            contained: Number of the `contains` among the parts' which the item is there to satisfy.
         """
         index = min(index, max((len(one) for one in way.all_of("prefixItems")), default=0))
         key = (way, index, contained)
         if key not in self._inner:
-            schemas = [*_for_item(way.parts, index), *(way.all_of("contains") if contained else ())]
-            self._inner[key] = self.ways_of(tuple(schemas))
+            more = [] if contained is None else [way.all_of("contains")[contained]]
+            self._inner[key] = self.ways_of((*_for_item(way.parts, index), *more))
         return self._inner[key]
 
     def accepts(self, schemas: Iterable[Schema | bool], value: Any) -> bool:
-        return all(self._checker().evolve(schema=schema).is_valid(value) for schema in schemas)
+        """Whether a value satisfies schemas; yes where the validator resolves their `$id`s in another way."""
+        from referencing.exceptions import Unresolvable
+
+        try:
+            return all(self._checker().evolve(schema=schema).is_valid(value) for schema in schemas)
+        except Unresolvable:
+            return True
 
     def height(self, way: Way, around: frozenset[Way] = frozenset()) -> float:
         """Levels of objects and arrays the smallest value has; infinite if it needs itself."""
@@ -125,9 +163,7 @@ class Plan:
             return math.inf
         height = 0.0
         if way.values is None and all(kind in _CONTAINERS for kind in way.kinds):
-            inner = [
-                min((self.height(one, around | {way}) for one in ways), default=0) for ways in self._needed(way)
-            ]
+            inner = [min((self.height(one, around | {way}) for one in ways), default=0) for ways in self._needed(way)]
             height = 1 + max(inner, default=0)
         if height < math.inf or not around:
             self._heights[way] = height
@@ -154,7 +190,8 @@ class Plan:
         choices = [spread(*schema.get("allOf", ()))]
         if "$ref" in schema:
             choices.append(spread(find_reference(self._root, schema["$ref"])))
-        choices += [[way for one in schema[key] for way in spread(one)] for key in ("anyOf", "oneOf") if schema.get(key)]
+        options = [schema[key] for key in ("anyOf", "oneOf") if schema.get(key)]
+        choices += [[way for one in several for way in spread(one)] for several in options]
         if "if" in schema:
             choices.append(spread(schema["if"], schema.get("then", True)) + spread(schema.get("else", True)))
         for name, inner in schema.get("dependentSchemas", {}).items():
@@ -170,16 +207,15 @@ class Plan:
             values = tuple(value for value in values if any(_is_kind(value, kind) for kind in kinds))
             if not all(_HARMLESS.issuperset(part) for part in parts) or len(parts) > 1:
                 values = tuple(value for value in values if self.accepts(parts, value))
-        forbidden = any(
-            False in _for_property(parts, name) for part in parts for name in part.get("required", ())
-        )
+        forbidden = any(False in _for_property(parts, name) for part in parts for name in part.get("required", ()))
         if not kinds or values == () or (forbidden and kinds == ("object",)):
             return None
         return Way(parts, kinds, values, tuple(part for part in parts if not _CHECKED.isdisjoint(part)))
 
     def _checker(self) -> Any:
         if self._validator is None:
-            from jsonschema import Draft202012Validator  # a tenth of a second, and few schemas need it
+            # A tenth of a second, and few schemas need it.
+            from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
             self._validator = Draft202012Validator(self._root)
         return self._validator
@@ -190,8 +226,7 @@ def _for_property(parts: Iterable[Schema], name: str) -> Iterator[Schema | bool]
     for part in parts:
         found = [part["properties"][name]] if name in part.get("properties", ()) else []
         for pattern, schema in part.get("patternProperties", {}).items():
-            regex = compiled(pattern)
-            if regex is not None and regex.search(name):
+            if re.search(pattern, name):
                 found.append(schema)
         yield from found or [part.get("additionalProperties", True)]
 
@@ -229,7 +264,7 @@ def _is_kind(value: Any, kind: str) -> bool:
         return kind == ("null" if value is None else "boolean")
     if isinstance(value, int | float):
         return kind == "number" or (kind == "integer" and value == int(value))
-    return kind == {str: "string", list: "array", dict: "object"}[type(value)]
+    return kind == ("string" if isinstance(value, str) else "array" if isinstance(value, list) else "object")
 
 
 def _respelled(node: Any, *, is_map: bool = False) -> Any:
@@ -253,13 +288,23 @@ def _respelled(node: Any, *, is_map: bool = False) -> Any:
             made[key] = int(value)
     if isinstance(made.get("type"), str | list):
         kinds = [made["type"]] if isinstance(made["type"], str) else made["type"]
-        made["type"] = [kind for kind in map(str.lower, kinds) if kind in _TYPES] or list(_TYPES)
+        lower = [str(kind).lower() for kind in kinds]
+        made["type"] = [kind for kind in lower if kind in _TYPES] or list(_TYPES)
+    if isinstance(made.get("pattern"), str):
+        regex = compiled(made.pop("pattern"))
+        if regex is not None:
+            made["pattern"] = regex.pattern
+    if isinstance(made.get("patternProperties"), dict):
+        regexes = {compiled(pattern): schema for pattern, schema in made["patternProperties"].items()}
+        made["patternProperties"] = {regex.pattern: schema for regex, schema in regexes.items() if regex is not None}
     if isinstance(made.get("items"), list):
         made["prefixItems"] = made.pop("items")
         made["items"] = made.pop("additionalItems", True)
+    if isinstance(made.get("$ref"), str):
+        made["$ref"] = re.sub(r"/items/(?=\d)", "/prefixItems/", made["$ref"])
     if made.pop("nullable", False) is True:
         if "type" in made:
             made["type"] = [*made["type"], "null"]
-        if "enum" in made:
+        if isinstance(made.get("enum"), list):
             made["enum"] = [*made["enum"], None]
     return made

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 Json = dict[str, Any]
 
@@ -15,8 +16,17 @@ MAX_NESTING = 100
 _MAX_COUNT = 100_000  # of items or characters a schema may demand: the fake writes them all
 _MAX_NUMBER = 1e15
 _MAX_SCHEMAS = 5000
-_NAMED = ("properties", "$defs", "definitions")
-_COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
+# Where in a schema there are schemas: by name, and as they are.
+SCHEMA_MAPS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+_SCHEMAS = (
+    "items", "additionalItems", "unevaluatedItems", "contains", "additionalProperties", "unevaluatedProperties",
+    "propertyNames", "not", "if", "then", "else",
+)  # fmt: skip
+# These hold values and names, which may look like schemas.
+LITERALS = ("const", "enum", "default", "examples", "example", "dependentRequired")
+_COUNTS = (
+    "minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains", "maxContains",
+)  # fmt: skip
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
 
@@ -141,17 +151,36 @@ def as_schema(value: Any, where: str) -> Json:
     return schema
 
 
-def find_reference(root: Mapping[str, Any], reference: str) -> Json:
+def find_reference(root: Mapping[str, Any], reference: str) -> Json | bool:
     """The schema a `$ref` means. Raises KeyError if it is none in this document."""
-    target: Any = root
-    for part in reference.lstrip("#/").split("/"):
-        if part:
-            if not isinstance(target, dict):
-                raise KeyError(reference)
-            target = target[part.replace("~1", "/").replace("~0", "~")]
-    if not isinstance(target, dict):
+    place, _, pointer = reference.partition("#")
+    target: Any = root if place in ("", root.get("$id")) else _named_schema(root, "$id", place)
+    if pointer and not pointer.startswith("/"):
+        target = _named_schema(target, "$anchor", pointer)
+        pointer = ""
+    for part in unquote(pointer).split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(target, list) and name.isdecimal() and int(name) < len(target):
+            target = target[int(name)]
+        elif isinstance(target, dict):
+            target = target[name]
+        else:
+            raise KeyError(reference)
+    if not isinstance(target, dict | bool):
         raise KeyError(reference)
     return target
+
+
+def _named_schema(root: Any, keyword: str, name: str) -> Any:
+    """The first schema of that `$anchor` or `$id`. Raises KeyError if there is none."""
+    queue = [root]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, dict) and node.get(keyword) == name:
+            return node
+        if isinstance(node, dict | list):
+            queue.extend(node.values() if isinstance(node, dict) else node)
+    raise KeyError(name)
 
 
 class _SchemaCheck:
@@ -190,16 +219,22 @@ class _SchemaCheck:
         for key in ("anyOf", "oneOf", "allOf"):
             for index, one in enumerate(_present_list(schema, key, where)):
                 yield f"{where}.{key}[{index}]", one
+        for key in ("if", "then", "else"):
+            if key in schema:
+                yield f"{where}.{key}", schema[key]
+        for name, one in _present_object(schema, "dependentSchemas", where).items():
+            yield f"{where}.dependentSchemas.{name}", one
 
     def _next_level(self, schema: Json, where: str) -> Iterator[tuple[str, Any]]:
-        for key in _NAMED:
-            if key in schema:
-                if not isinstance(schema[key], dict):
-                    raise WrongType(f"{where}.{key}", "an object")
-                for name, one in schema[key].items():
-                    yield f"{where}.{key}.{name}", one
-        if "items" in schema:
-            yield f"{where}.items", schema["items"]
+        for key in SCHEMA_MAPS:
+            for name, one in _present_object(schema, key, where).items():
+                yield f"{where}.{key}.{name}", one
+        for key in _SCHEMAS:
+            # Draft 7 writes the schemas of a tuple where later drafts have the one of the rest.
+            if key == "items" and isinstance(schema.get(key), list):
+                yield from ((f"{where}.items[{index}]", one) for index, one in enumerate(schema[key]))
+            elif key in schema:
+                yield f"{where}.{key}", schema[key]
         for index, one in enumerate(_present_list(schema, "prefixItems", where)):
             yield f"{where}.prefixItems[{index}]", one
 
@@ -208,8 +243,13 @@ class _SchemaCheck:
         if not all(isinstance(one, str) for one in (kind if isinstance(kind, list) else [kind])):
             raise WrongType(f"{where}.type", "a string or an array of strings")
         _present_list(schema, "enum", where)
-        if not all(isinstance(one, str) for one in _present_list(schema, "required", where)):
-            raise WrongType(f"{where}.required", "an array of strings")
+        dependent = _present_object(schema, "dependentRequired", where)
+        for key, names in (("required", schema.get("required", [])), *dependent.items()):
+            if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+                raise WrongType(f"{where}.{key}", "an array of strings")
+        for key in ("pattern", "format", "$id", "$anchor"):
+            if not isinstance(schema.get(key, ""), str):
+                raise WrongType(f"{where}.{key}", "a string")
         for key in _COUNTS:
             least_only = key.startswith("min")
             if key in schema and schema[key] is None:
@@ -231,3 +271,10 @@ def _present_list(schema: Json, key: str, where: str) -> list[Any]:
     if not isinstance(schema[key], list):
         raise WrongType(f"{where}.{key}", "an array")
     return list(schema[key])
+
+
+def _present_object(schema: Json, key: str, where: str) -> Json:
+    found = schema.get(key, {})
+    if not isinstance(found, dict):
+        raise WrongType(f"{where}.{key}", "an object")
+    return found
