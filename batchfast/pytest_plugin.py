@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from vcr.cassette import Cassette
+    from vcr.cassette import Cassette  # type: ignore[import-untyped]
 
     from batchfast.fake import FakeServer, Fault
 
@@ -52,8 +52,8 @@ _KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-# What is asked when the test's own code is through: each yields what the test is to fail with.
-_CHECKS = pytest.StashKey[list[Callable[[], Iterator[BaseException]]]]()
+# What is asked when the test's own code is through: it yields what the test is to fail with.
+_CHECK = pytest.StashKey[Callable[[], Iterator[BaseException]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -112,7 +112,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        problems = [problem for check in item.stash.get(_CHECKS, []) for problem in check()]
+        check = item.stash.get(_CHECK, None)
+        problems = list(check()) if check else []
         failure = sys.exception()
         if failure is None and problems:
             failure = problems.pop(0)
@@ -179,21 +180,26 @@ def batchfast_fake(
     _batchfast_server.reset()
     _batchfast_server.plan(*_marked_faults(request.node))
     _lead_to(_batchfast_server.env, monkeypatch)
-    request.node.stash.setdefault(_CHECKS, []).append(partial(_problems_of, _batchfast_server))
+    request.node.stash[_CHECK] = partial(_problems_of, _batchfast_server)
     return _batchfast_server
 
 
 def _marked_faults(item: pytest.Item) -> Iterator[Fault]:
     """The faults of an item's marks, those of its module and class first."""
-    from batchfast.fake.faults import read_faults
+    from batchfast.fake.faults import Fault, read_faults
 
     for mark in reversed(list(item.iter_markers("batchfast_faults"))):
+        known = [isinstance(given, Fault | str | Path | Mapping) for given in mark.args]
+        if mark.kwargs or not known or not all(known):
+            pytest.fail(
+                "mark batchfast_faults: each argument is a Fault, a dict or the name of a TOML file", pytrace=False
+            )
         for given in mark.args:
-            if isinstance(given, str | Path | Mapping):
+            if isinstance(given, Fault):
+                yield given
+            else:
                 with _plainly("mark batchfast_faults: "):
                     yield from read_faults(given if isinstance(given, Mapping) else item.path.parent / given)
-            else:
-                yield given
 
 
 def _problems_of(server: FakeServer) -> Iterator[BaseException]:
@@ -277,7 +283,7 @@ def batchfast_cassette(
     from batchfast.cassettes import play
 
     mark = request.node.get_closest_marker("batchfast_cassette")
-    if mark is None or len(mark.args) != 1:
+    if mark is None or len(mark.args) != 1 or mark.kwargs.keys() - {"allow_unplayed"}:
         pytest.fail('name one cassette: @pytest.mark.batchfast_cassette("openai/complete")', pytrace=False)
     folders = pytestconfig.getini("batchfast_cassettes") or [pytestconfig.rootpath / "cassettes"]
     with ExitStack() as stack:
@@ -285,7 +291,7 @@ def batchfast_cassette(
             cassette = stack.enter_context(play(mark.args[0], folders=folders))
         _lead_to(dict.fromkeys(_KEYS, "cassette-key"), monkeypatch)
         if not mark.kwargs.get("allow_unplayed"):
-            request.node.stash.setdefault(_CHECKS, []).append(partial(_unplayed, mark.args[0], cassette))
+            request.node.stash[_CHECK] = partial(_unplayed, mark.args[0], cassette)
         yield cassette
 
 
