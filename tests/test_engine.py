@@ -69,28 +69,25 @@ def test_a_ledger_that_does_not_add_up_stops_everything(fake: FakeServer, tmp_pa
             engine.one_pass(sends=False)
 
 
-_request_faults = st.builds(
-    Fault,
-    st.sampled_from(
-        ["error", "expire", "refuse", "truncate", "malform", "fence", "too_few", "empty", "drop", "duplicate"]
+_some = {"share": st.sampled_from([0.3, 0.6, 1.0]), "nth": st.integers(1, 3)}
+_calls = {"route": st.sampled_from(["create", "poll", "list", "results", "upload"]), "nth": st.integers(1, 4)}
+_faults = st.one_of(
+    st.builds(
+        Fault,
+        st.sampled_from(["expire", "refuse", "truncate", "malform", "fence", "too_few", "empty", "drop", "duplicate"]),
+        **_some,
     ),
-    share=st.sampled_from([0.3, 0.6, 1.0]),
-    nth=st.integers(1, 3),
-    status=st.sampled_from([400, 429, 500]),
-)
-_call_faults = st.builds(
-    Fault,
-    st.sampled_from(["status", "lose", "cut"]),
-    route=st.sampled_from(["create", "poll", "list", "results", "upload"]),
-    nth=st.integers(1, 4),
-    status=st.sampled_from([429, 500, 503]),
+    st.builds(Fault, st.just("error"), status=st.sampled_from([0, 400, 429, 500]), **_some),
+    st.builds(Fault, st.sampled_from(["lose", "cut"]), **_calls),
+    st.builds(Fault, st.just("status"), status=st.sampled_from([429, 500, 503]), **_calls),
+    st.builds(Fault, st.sampled_from(["shuffle", "miscount", "late"]), nth=st.integers(1, 3)),
 )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(sorted(MODELS)),
-    faults=st.lists(_request_faults | _call_faults | st.just(Fault("shuffle")), max_size=4, unique=True),
+    faults=st.lists(_faults, max_size=4, unique=True),
 )
 def test_whatever_happens_every_request_is_in_one_file_once(
     fake: FakeServer, tmp_path_factory: pytest.TempPathFactory, name: str, faults: list[Fault]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.fake import measure
+
 # VmHWM, because what getrusage says of a child can be its parent's peak.
 MEASURED = """
 import sys
@@ -21,8 +23,11 @@ sys.exit(code)
 """
 
 
+linux = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from Linux's /proc")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from Linux's /proc")
+@linux
 def test_200000_requests_compile_into_the_right_files_in_little_memory(tmp_path: Path) -> None:
     """100,000 for OpenAI in two files of 50,000, 100,000 for Anthropic in one; under 150 MB at the peak."""
     spec = {
@@ -44,3 +49,10 @@ def test_200000_requests_compile_into_the_right_files_in_little_memory(tmp_path:
     assert [file.read_bytes().count(b"\n") for file in files] == [50_000, 50_000, 100_000]
     peak_kb = int(done.stderr.split("peak ")[1])
     assert peak_kb < 150 * 1024
+
+
+@pytest.mark.slow
+@linux
+def test_the_fake_answers_100000_requests_of_one_batch_in_little_memory() -> None:
+    """The largest batch Anthropic takes; under 500 MB at the peak, the web server and everything included."""
+    assert measure(100_000).peak_mb < 500
