@@ -469,3 +469,12 @@ def test_embeddings_in_a_batch(server: FakeServer, client: genai.Client) -> None
     operation = raw_get(server, f"/v1beta/{by_file}")
     assert operation["metadata"]["@type"].endswith(".EmbedContentBatch")
     assert operation["response"]["@type"].endswith(".EmbedContentBatchOutput")
+
+
+def test_a_name_is_free_again_when_its_file_has_expired(server: FakeServer, client: genai.Client) -> None:
+    """Taken for two days, then given to the next upload."""
+    upload(client, line("a"), name="files/mine")
+    with pytest.raises(errors.ClientError, match="ALREADY_EXISTS"):
+        upload(client, line("b"), name="files/mine")
+    server.advance(hours=48)
+    assert upload(client, line("b"), name="files/mine") == "files/mine"

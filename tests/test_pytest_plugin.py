@@ -187,7 +187,7 @@ def test_exception_inside_the_fake_is_raised_in_the_test(suite: pytest.Pytester)
 
     @pytest.fixture
     def broken(batchfast_fake, monkeypatch):
-        monkeypatch.setattr("batchfast.fake.state.State.files", breaks)
+        monkeypatch.setattr("batchfast.fake.files.Files.all", breaks)
 
     @pytest.mark.batchfast_faults(Fault("lose", route="create"))
     def test_swallows(broken):

@@ -80,14 +80,14 @@ class Anthropic:
         batch_id = "msgbatch_" + new_id(FRESH)
         requests = _Requests(call)
         try:
-            self.state.write(f"{batch_id}.requests", requests)
+            self.state.files.write(f"{batch_id}.requests", requests)
         except Envelope as exc:
             return error_response(400, str(exc))
-        limit = self.state.full_queue(self.name, None, f"{batch_id}.requests")
+        limit = self.state.batches.full_queue(self.name, None, f"{batch_id}.requests")
         if limit is not None:
             message = f"This request would exceed the limit of {limit:,} input tokens waiting in the processing queue."
             return error_response(429, message)
-        batch = self.state.add_batch(
+        batch = self.state.batches.add(
             self.name,
             batch_id,
             source=f"{batch_id}.requests",
@@ -103,7 +103,7 @@ class Anthropic:
         if limit is None:
             return error_response(400, "limit: Input should be between 1 and 1000")
         now = self.state.now()
-        batches = self.state.batches(self.name)
+        batches = self.state.batches.all(self.name)
         if call.lag_s is not None:
             batches = [one for one in batches if one.created_at <= now - call.lag_s]
         ids = [one.id for one in batches]
@@ -123,7 +123,7 @@ class Anthropic:
         return json_response({"data": data, "has_more": more, "first_id": first, "last_id": last})
 
     def _poll(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, call.path["id"])
+        batch = self.state.batches.get(self.name, call.path["id"])
         if batch is None:
             return no_batch(call)
         now = self.state.now()
@@ -133,25 +133,25 @@ class Anthropic:
         return response
 
     def _delete(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, call.path["id"])
+        batch = self.state.batches.get(self.name, call.path["id"])
         if batch is None:
             return no_batch(call)
         if not batch.ended(self.state.now()):
             return error_response(400, f"Message Batch {batch.id} is still running: cancel it before deleting it.")
-        self.state.delete_batch(batch)
+        self.state.batches.delete(batch)
         return json_response({"id": batch.id, "type": "message_batch_deleted"})
 
     def _cancel(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, call.path["id"])
+        batch = self.state.batches.get(self.name, call.path["id"])
         if batch is None:
             return no_batch(call)
         now = self.state.now()
         if batch.ended(now):
             return error_response(400, f"Message Batch {batch.id} has ended and cannot be canceled.")
-        return json_response(batch_object(self.state.cancel(batch, now), "canceling", now, call.origin))
+        return json_response(batch_object(self.state.batches.cancel(batch, now), "canceling", now, call.origin))
 
     def _results(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, call.path["id"])
+        batch = self.state.batches.get(self.name, call.path["id"])
         if batch is None:
             return no_batch(call)
         now = self.state.now()
@@ -164,7 +164,7 @@ class Anthropic:
         headers = {"content-disposition": disposition, **common_headers()}
         if name is None:
             return Response(b"", headers=headers, media_type="application/x-jsonl")
-        return send_file(self.state.path(name), headers, "application/x-jsonl")
+        return send_file(self.state.files.path(name), headers, "application/x-jsonl")
 
     def _answer(self, call: Incoming) -> Response:
         params = call.json()
@@ -188,12 +188,12 @@ class Anthropic:
         version = batch.detail["version"]
         lines = result_lines(
             batch,
-            self.state.path(batch.source),
+            self.state.files.path(batch.source),
             lambda line: str(line["custom_id"]),
             lambda wanted: result_line(wanted, version),
             shuffled=True,
         )
-        return self.state.settle(batch, lines, {"output": file})
+        return self.state.batches.settle(batch, lines, {"output": file})
 
 
 class _Requests:

@@ -41,7 +41,7 @@ def ledger(service: Service) -> dict[str, Any]:
         are not in it. A batch counts with its answers from its end on, collected or not, deleted or not.
     """
     now = service.state.now()
-    accepted = service.state.accepted(service.name)
+    accepted = service.state.batches.accepted(service.name)
     ended = [service.settled(one) if one.life.end != "failed" else one for one in accepted if one.ended(now)]
     live = service.state.answers(service.name)
     tokens = _Tokens(service.name)

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from batchfast.fake.patterns import all_match, compiled, formatted, matching
-from batchfast.fake.plans import Plan, Way, Ways
+from batchfast.fake.schema_plans import Plan, Way, Ways
 
 # From here on a value is made as small as its schema allows: a schema may refer to itself without end.
 MAX_DEPTH = 8

@@ -115,7 +115,7 @@ class Gemini:
     # Files
 
     def _list_files(self, call: Incoming) -> Response:
-        files = [one for one in self.state.files(self.name) if one.detail["source"] == "UPLOADED"]
+        files = [one for one in self.state.files.all(self.name) if one.detail["source"] == "UPLOADED"]
         if call.lag_s is not None:
             files = [one for one in files if one.created_at <= self.state.now() - call.lag_s]
         page = page_of(call, 10, most=100)
@@ -126,14 +126,14 @@ class Gemini:
         return json_response(page_body("files", objects, start + size, len(files)))
 
     def _found(self, call: Incoming) -> File | None:
-        return self.state.file(self.name, f"files-{call.path['id']}")
+        return self.state.files.get(self.name, f"files-{call.path['id']}")
 
     def _file(self, call: Incoming) -> Response:
         file = self._found(call)
         return no_file(call.path["id"]) if file is None else json_response(file_object(file, call))
 
     def _delete_file(self, call: Incoming) -> Response:
-        if not self.state.delete_file(self.name, f"files-{call.path['id']}"):
+        if not self.state.files.delete(self.name, f"files-{call.path['id']}"):
             return no_file(call.path["id"])
         return json_response({})
 
@@ -143,7 +143,7 @@ class Gemini:
             return no_file(call.path["id"])
         if file.detail["source"] == "UPLOADED":
             return error_response(400, "Only generated files can be downloaded.")
-        return send_file(self.state.path(file.id), common_headers(), "application/octet-stream")
+        return send_file(self.state.files.path(file.id), common_headers(), "application/octet-stream")
 
     # Batches
 
@@ -171,12 +171,12 @@ class Gemini:
         detail: Json = {"model": f"models/{model}", "display_name": batch.get("displayName"), "embeds": embeds}
         if source.get("fileName") is not None:
             name = str(source["fileName"]).removeprefix("files/")
-            file = self.state.file(self.name, f"files-{name}")
+            file = self.state.files.get(self.name, f"files-{name}")
             if file is None:
                 return no_file(name)
             detail["file"] = f"files/{name}"
             stored = file.id
-            total, problem = check_input(self.state.path(stored))
+            total, problem = check_input(self.state.files.path(stored))
             if problem:
                 detail["errors"] = [{"code": None, "message": problem}]
         else:
@@ -185,11 +185,11 @@ class Gemini:
             if call.body.tell() > MAX_INLINE_BYTES:
                 return error_response(400, f"Request payload size exceeds the limit: {MAX_INLINE_BYTES} bytes.")
             stored, total = f"{batch_id}.requests", len(requests)
-            self.state.write(stored, (json.dumps(one).encode() + b"\n" for one in requests))
-        limit = self.state.full_queue(self.name, detail["model"], stored)
+            self.state.files.write(stored, (json.dumps(one).encode() + b"\n" for one in requests))
+        limit = self.state.batches.full_queue(self.name, detail["model"], stored)
         if limit is not None:
             return error_response(429, f"You exceeded your current quota: {limit:,} enqueued tokens for the model.")
-        accepted = self.state.add_batch(
+        accepted = self.state.batches.add(
             self.name, f"batches/{batch_id}", source=stored, total=total, detail=detail, created_at=now,
             window_s=BATCH_WINDOW_S,
         )  # fmt: skip
@@ -197,7 +197,7 @@ class Gemini:
 
     def _list(self, call: Incoming) -> Response:
         now = self.state.now()
-        batches = self.state.batches(self.name)
+        batches = self.state.batches.all(self.name)
         if call.lag_s is not None:
             batches = [one for one in batches if one.created_at <= now - call.lag_s]
         page = page_of(call, 50, most=1000)
@@ -208,24 +208,24 @@ class Gemini:
         return json_response(page_body("operations", operations, start + size, len(batches)))
 
     def _poll(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, f"batches/{call.path['id']}")
+        batch = self.state.batches.get(self.name, f"batches/{call.path['id']}")
         return no_batch(call) if batch is None else json_response(self._seen(batch, self.state.now()))
 
     def _cancel(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, f"batches/{call.path['id']}")
+        batch = self.state.batches.get(self.name, f"batches/{call.path['id']}")
         if batch is None:
             return no_batch(call)
         now = self.state.now()
         if batch.ended(now):
             return error_response(400, f"Batch {batch.id} is already finished.", kind="FAILED_PRECONDITION")
-        self.state.cancel(batch, now)
+        self.state.batches.cancel(batch, now)
         return json_response({})
 
     def _delete(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, f"batches/{call.path['id']}")
+        batch = self.state.batches.get(self.name, f"batches/{call.path['id']}")
         if batch is None:
             return no_batch(call)
-        self.state.delete_batch(batch)
+        self.state.batches.delete(batch)
         return json_response({})
 
     def _answer(self, call: Incoming) -> Response:
@@ -270,7 +270,7 @@ class Gemini:
             batch = self.settled(batch)
         state = batch_state(batch, now)
         shown = state == "SUCCEEDED" and batch.gives_output(now)
-        return operation(batch, state, output_of(batch, self.state.path, inline=inline) if shown else None)
+        return operation(batch, state, output_of(batch, self.state.files.path, inline=inline) if shown else None)
 
     def settled(self, batch: Batch) -> Batch:
         name, ended_at = results_id(batch), batch.life.ended_at
@@ -278,8 +278,8 @@ class Gemini:
         file = File(f"files-{name}", self.name, name, "results", 0, ended_at, ended_at + FILE_LIFETIME_S, detail)
         lines = result_lines(
             batch,
-            self.state.path(batch.source),
+            self.state.files.path(batch.source),
             request_id,
             lambda wanted: result_line(wanted, batch),
         )
-        return self.state.settle(batch, lines, {"output": file})
+        return self.state.batches.settle(batch, lines, {"output": file})

@@ -12,7 +12,7 @@ from batchfast.fake import gemini_embeddings
 from batchfast.fake.gemini_body import camel_case, content_body, find_problem, find_unknown, read_ask
 from batchfast.fake.gemini_wire import GRPC, compact, nanos
 from batchfast.fake.ids import seeded
-from batchfast.fake.records import VALIDATED_AT, Batch, Line
+from batchfast.fake.records import Batch, Line
 from batchfast.fake.results import Wanted
 from batchfast.fake.shapes import as_object, as_objects, parse_json
 
@@ -28,17 +28,12 @@ def batch_state(batch: Batch, now: float) -> str:
     if batch.ended(now):
         end = "completed" if _gives_results(batch) else batch.life.end
         return {"completed": "SUCCEEDED", "failed": "FAILED", "cancelled": "CANCELLED", "expired": "EXPIRED"}[end]
-    return "RUNNING" if _has_started(batch, now) else "PENDING"
-
-
-def _has_started(batch: Batch, now: float) -> bool:
-    seen = now if batch.cancelled_at is None else min(now, batch.cancelled_at)
-    return seen >= batch.created_at + VALIDATED_AT * batch.duration_s
+    return "RUNNING" if batch.has_started(now) else "PENDING"
 
 
 def _gives_results(batch: Batch) -> bool:
     end = batch.life.end
-    return end == "completed" or (end == "cancelled" and _has_started(batch, batch.life.ended_at))
+    return end == "completed" or (end == "cancelled" and batch.has_started(batch.life.ended_at))
 
 
 def operation(batch: Batch, state: str, output: Json | None = None) -> Json:

@@ -42,7 +42,7 @@ class Uploads:
         command = call.headers.get("x-goog-upload-command", "")
         if upload_id is None:
             return self._start(call) if command == "start" else _refused("", 400, "No upload_id.")
-        upload = self._state.upload(self._provider, upload_id)
+        upload = self._state.files.upload(self._provider, upload_id)
         if upload is None:
             return _refused(upload_id, 404, "Upload not found.")
         over = upload.file_id is not None
@@ -72,7 +72,7 @@ class Uploads:
         upload_id = "upload-" + secrets.token_hex(6)
         mime_type = given.get("mimeType") or call.headers.get("x-goog-upload-header-content-type") or "text/plain"
         detail = {"id": name, "display_name": given.get("displayName") or None, "mime_type": mime_type}
-        self._state.start_upload(self._provider, upload_id, detail)
+        self._state.files.start_upload(self._provider, upload_id, detail)
         address = f"{call.origin}/upload/{call.path['version']}/files?upload_id={upload_id}&upload_protocol=resumable"
         response = upload_response(upload_id, "active")
         response.headers["x-goog-upload-url"] = address
@@ -86,7 +86,7 @@ class Uploads:
             if call.headers.get("x-goog-upload-offset") != str(received):
                 message = f"Invalid upload offset: expected {received}."
                 return _refused(upload.id, 400, message, status="active")
-            received = self._state.append_upload(upload, call.body)
+            received = self._state.files.append_upload(upload, call.body)
             if received > MAX_FILE_BYTES:
                 return _refused(upload.id, 400, too_large(received))
         if "finalize" not in command:
@@ -97,15 +97,15 @@ class Uploads:
         return upload_response(upload.id, "final", answer=json_response(body))
 
     def _is_taken(self, name: str) -> bool:
-        return bool(name) and self._state.file(self._provider, f"files-{name}") is not None
+        return bool(name) and self._state.files.get(self._provider, f"files-{name}") is not None
 
     def _finished(self, upload: Upload, received: int) -> File:
         now = self._state.now()
         name = upload.detail["id"] or letters(FRESH, 12, LOWER)
-        digest = sha256_of(self._state.path(f"{upload.id}.part"))
+        digest = sha256_of(self._state.files.path(f"{upload.id}.part"))
         detail = {**upload.detail, "id": name, "sha256": digest, "source": "UPLOADED"}
         file = File(f"files-{name}", self._provider, name, "batch", received, now, now + FILE_LIFETIME_S, detail)
-        return self._state.finish_upload(upload, file)
+        return self._state.files.finish_upload(upload, file)
 
 
 def _refused(upload_id: str, code: int, message: str, *, status: str = "final") -> Response:

@@ -19,10 +19,8 @@ from batchfast.fake.openai_batch import (
     batch_error,
     batch_object,
     check_input,
-    has_started,
     output_expiry,
     result_line,
-    status_of,
 )
 from batchfast.fake.openai_body import completion, count_usage, read_asks
 from batchfast.fake.openai_embeddings import embed
@@ -131,13 +129,13 @@ class OpenAI:
             return file_error(400, wrong_type(exc), exc.where)
         lifetime_s = 30 * DAY_S if kept_s is None and purpose == "batch" else kept_s
         file_id = "file-" + letters(FRESH, 22, BASE58)
-        size = self.state.write(file_id, iter(lambda: upload.file.read(1 << 18), b""))
+        size = self.state.files.write(file_id, iter(lambda: upload.file.read(1 << 18), b""))
         now = self.state.now()
         expires_at = None if lifetime_s is None else int(now) + lifetime_s
-        return file_json(self.state.add_file(File(file_id, self.name, name, purpose, size, now, expires_at)))
+        return file_json(self.state.files.add(File(file_id, self.name, name, purpose, size, now, expires_at)))
 
     def _list_files(self, call: Incoming) -> Response:
-        files = [one for one in self.state.files(self.name) if call.query.get("purpose") in (None, one.purpose)]
+        files = [one for one in self.state.files.all(self.name) if call.query.get("purpose") in (None, one.purpose)]
         if call.lag_s is not None:
             files = [one for one in files if one.created_at <= self.state.now() - call.lag_s]
         order = call.query.get("order", "desc")
@@ -149,20 +147,20 @@ class OpenAI:
         return page_response(call, files, limit, lambda one: one.id, file_object, files=True)
 
     def _file(self, call: Incoming) -> Response:
-        file = self.state.file(self.name, call.path["id"])
+        file = self.state.files.get(self.name, call.path["id"])
         return no_file(call.path["id"]) if file is None else file_json(file)
 
     def _delete_file(self, call: Incoming) -> Response:
-        if not self.state.delete_file(self.name, call.path["id"]):
+        if not self.state.files.delete(self.name, call.path["id"]):
             return no_file(call.path["id"])
         return indented({"object": "file", "deleted": True, "id": call.path["id"]}, final_newline="\n")
 
     def _content(self, call: Incoming) -> Response:
-        file = self.state.file(self.name, call.path["id"])
+        file = self.state.files.get(self.name, call.path["id"])
         if file is None:
             return no_file(call.path["id"])
         headers = {"content-disposition": f'attachment; filename="{file.name}"', **common_headers()}
-        return send_file(self.state.path(file.id), headers, "application/octet-stream")
+        return send_file(self.state.files.path(file.id), headers, "application/octet-stream")
 
     # Batches
 
@@ -188,7 +186,7 @@ class OpenAI:
         wrong = wrong_metadata(body.get("metadata"))
         if wrong:
             return error_response(400, wrong, code="invalid_metadata", param="metadata")
-        file = self.state.file(self.name, str(body["input_file_id"]))
+        file = self.state.files.get(self.name, str(body["input_file_id"]))
         if file is not None and file.purpose != "batch":
             return error_response(
                 400,
@@ -204,7 +202,7 @@ class OpenAI:
         if refused is not None:
             return refused
         now = self.state.now()
-        file = self.state.file(self.name, str(body["input_file_id"]))
+        file = self.state.files.get(self.name, str(body["input_file_id"]))
         detail: Json = {
             "endpoint": body["endpoint"],
             "metadata": body.get("metadata"),
@@ -217,13 +215,13 @@ class OpenAI:
             message = f"Cannot find file {body['input_file_id']}, or organization org-fake does not have access to it."
             detail["errors"] = [batch_error("invalid_input_file", message)]
         else:
-            total, detail["model"], errors = check_input(self.state.path(file.id), body["endpoint"])
-            limit = self.state.full_queue(self.name, detail["model"], file.id)
+            total, detail["model"], errors = check_input(self.state.files.path(file.id), body["endpoint"])
+            limit = self.state.batches.full_queue(self.name, detail["model"], file.id)
             if errors:
                 detail["errors"] = errors
             elif limit is not None:
                 detail |= {"errors": [{}], "queue_tokens": limit}
-        batch = self.state.add_batch(
+        batch = self.state.batches.add(
             self.name,
             "batch_" + timed_hex(FRESH, now),
             source=str(body["input_file_id"]),
@@ -234,7 +232,7 @@ class OpenAI:
         return indented(batch_object(batch, "validating", now))
 
     def _list(self, call: Incoming) -> Response:
-        batches = self.state.batches(self.name)
+        batches = self.state.batches.all(self.name)
         now = self.state.now()
         if call.lag_s is not None:
             batches = [one for one in batches if one.created_at <= now - call.lag_s]
@@ -242,24 +240,24 @@ class OpenAI:
         return page_response(call, batches, limit, lambda one: one.id, lambda one: self._seen(one, now))
 
     def _poll(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, call.path["id"])
+        batch = self.state.batches.get(self.name, call.path["id"])
         return no_batch(call.path["id"]) if batch is None else indented(self._seen(batch, self.state.now()))
 
     def _cancel(self, call: Incoming) -> Response:
-        batch = self.state.batch(self.name, call.path["id"])
+        batch = self.state.batches.get(self.name, call.path["id"])
         if batch is None:
             return no_batch(call.path["id"])
         now = self.state.now()
         if batch.ended(now):
             return error_response(409, f"Cannot cancel a batch with status '{batch.phase(now)}'.")
-        batch = self.state.cancel(batch, now)
+        batch = self.state.batches.cancel(batch, now)
         return json_text(json.dumps(batch_object(batch, "cancelling", now), separators=(",", ":")))
 
     def _seen(self, batch: Batch, now: float) -> Json:
         """The batch as it is now; the first look at an ended one writes its files."""
         if batch.ended(now) and batch.life.end != "failed":
             batch = self.settled(batch)
-        return batch_object(batch, status_of(batch, now), now)
+        return batch_object(batch, batch.phase(now), now)
 
     def settled(self, batch: Batch) -> Batch:
         life = batch.life
@@ -271,14 +269,14 @@ class OpenAI:
             )
             for stream in ("output", "error")
         }  # fmt: skip
-        started = has_started(batch, life.ended_at)
+        started = batch.has_started(life.ended_at)
         lines = result_lines(
             batch,
-            self.state.path(batch.source),
+            self.state.files.path(batch.source),
             lambda line: str(line["custom_id"]),
             lambda wanted: result_line(wanted, batch, started=started),
         )
-        return self.state.settle(batch, lines, files)
+        return self.state.batches.settle(batch, lines, files)
 
     # Answers at once
 

@@ -9,7 +9,7 @@ from batchfast.fake.faults import Fault
 from batchfast.fake.openai_body import completion, count_usage, read_asks, snapshot
 from batchfast.fake.openai_embeddings import embed
 from batchfast.fake.openai_wire import Rejected, error_type, spaced, timed_hex, uuid
-from batchfast.fake.records import DAY_S, VALIDATED_AT, Batch, Line
+from batchfast.fake.records import DAY_S, Batch, Line
 from batchfast.fake.results import Wanted
 from batchfast.fake.shapes import parse_json
 
@@ -25,10 +25,8 @@ def batch_object(batch: Batch, status: str, now: float) -> Json:
     over = status == life.end
     outcome = batch.outcome
     cancelled = batch.cancelled_at is not None
-    started = status not in ("validating", "failed") and has_started(batch, now)
-    # A cancelled batch never writes, an expired one only once its window has closed.
-    writing_at = life.ended_at if _runs_out(batch) else life.writing_at
-    writing = started and not cancelled and now >= writing_at
+    started = status not in ("validating", "failed") and batch.has_started(now)
+    writing = started and not cancelled and now >= life.writing_at  # a cancelled batch never writes
     counts, usage = {"total": 0, "completed": 0, "failed": 0}, _batch_usage(0, 0)
     if started:
         counts = {"total": batch.total, "completed": batch.answered(now), "failed": 0}
@@ -59,7 +57,7 @@ def batch_object(batch: Batch, status: str, now: float) -> Json:
         "created_at": int(batch.created_at),
         "in_progress_at": at(life.started_at, started),
         "expires_at": int(batch.created_at) + int(DAY_S),
-        "finalizing_at": at(writing_at, writing),
+        "finalizing_at": at(life.writing_at, writing),
         "completed_at": at(life.ended_at, status == "completed"),
         "failed_at": at(life.ended_at, status == "failed"),
         "expired_at": at(life.ended_at, status == "expired"),
@@ -69,23 +67,6 @@ def batch_object(batch: Batch, status: str, now: float) -> Json:
         "usage": usage,
         "metadata": batch.detail["metadata"],
     }
-
-
-def status_of(batch: Batch, now: float) -> str:
-    phase = batch.phase(now)
-    return "in_progress" if phase == "finalizing" and _runs_out(batch) else phase
-
-
-def has_started(batch: Batch, now: float) -> bool:
-    """Whether it got beyond its validation, by now or before it was cancelled."""
-    if batch.cancelled_at is None:
-        return now >= batch.life.started_at
-    return batch.cancelled_at >= batch.created_at + VALIDATED_AT * batch.duration_s
-
-
-def _runs_out(batch: Batch) -> bool:
-    """Whether it runs until its window closes."""
-    return batch.life.ended_at >= batch.expires_at
 
 
 def _batch_usage(input_tokens: int, output_tokens: int) -> Json:

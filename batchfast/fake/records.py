@@ -139,6 +139,8 @@ class Batch:
         if end == "completed" and self._faults("expire"):
             end = "expired"
         writing_at = max(started_at, ended_at - (1 - WRITING_AT) * self.duration_s)
+        if ended_at >= self.expires_at:
+            writing_at = ended_at  # it runs until its window closes, and writes what it has after that
         return Life(started_at, writing_at, ended_at, end)
 
     def phase(self, now: float) -> str:
@@ -151,6 +153,12 @@ class Batch:
         if now < life.started_at:
             return "validating"
         return "in_progress" if now < life.writing_at else "finalizing"
+
+    def has_started(self, now: float) -> bool:
+        """Whether it got beyond its validation, by now or before it was cancelled."""
+        if self.cancelled_at is None:
+            return now >= self.life.started_at
+        return self.cancelled_at >= self.created_at + VALIDATED_AT * self.duration_s
 
     def ended(self, now: float) -> bool:
         return now >= self.life.ended_at

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from batchfast.fake.filler import count_in, fill
 from batchfast.fake.ids import seeded
 from batchfast.fake.languages import LENGTH_UNITS, Language, asked_language, word_pool
-from batchfast.fake.plans import Schema, plan_for
+from batchfast.fake.schema_plans import Schema, plan_for
 
 _CHARS_PER_TOKEN = 4
 # Japanese and Chinese put no spaces between words, which have about two characters.

@@ -158,11 +158,11 @@ class FakeServer:
 
     def finish(self, batch: str | AcceptedBatch) -> None:
         """Let one batch end now, given by its id or as `batches` has it. Raises KeyError if there is none."""
-        self._state.finish(batch if isinstance(batch, str) else batch.id)
+        self._state.batches.finish(batch if isinstance(batch, str) else batch.id)
 
     def finish_all(self) -> None:
         """Let every batch end now."""
-        self._state.finish_all()
+        self._state.batches.finish_all()
 
     def reset(self) -> None:
         """Forget files, batches, faults, calls and time moved forward."""
@@ -175,23 +175,24 @@ class FakeServer:
 
     def plan(self, *faults: Fault) -> None:
         """Let things go wrong from now on, until `reset`."""
-        self._state.plan(faults)
+        self._state.plan.add(faults)
 
     def forget_faults(self) -> None:
         """Forget the plan. What is bound to a batch already stays."""
-        self._state.forget_faults()
+        self._state.plan.clear()
 
     def fired(self, fault: Fault) -> int:
         """How often a planned fault did something: in calls, batches or requests (once their results are made)."""
-        return self._state.fired(fault)
+        return self._state.plan.fired(fault)
 
     def planned(self) -> list[tuple[Fault, int]]:
         """The faults planned since the last reset, each with how often it fired."""
-        return self._state.faults()
+        return self._state.plan.all()
 
     def unfired(self) -> list[Fault]:
         """Planned faults that did nothing so far; results not yet looked at are made first."""
-        self.ledger()
+        if any(fault.on_requests for fault, fired in self.planned() if not fired):
+            self.ledger()
         return [fault for fault, fired in self.planned() if not fired]
 
     def ledger(self) -> dict[str, dict[str, Any]]:
@@ -210,7 +211,7 @@ class FakeServer:
     def batches(self, provider: str) -> list[AcceptedBatch]:
         """The batches a service has accepted, newest first."""
         now = self._state.now()
-        return [AcceptedBatch(one.id, one.total, one.phase(now)) for one in self._state.batches(provider)]
+        return [AcceptedBatch(one.id, one.total, one.phase(now)) for one in self._state.batches.all(provider)]
 
     # Inside
 
@@ -237,9 +238,12 @@ class FakeServer:
         def unknown(request: Request, _: Exception) -> Response:
             route = f"{request.method} {request.url.path}"
             self.unknown_routes.append(route)
-            return JSONResponse({"error": {"message": f"the fake has no route {route}"}}, 501)
+            # SDKs would try a 501 again, and a route that is not there does not come back.
+            headers = {"x-should-retry": "false"}
+            return JSONResponse({"error": {"message": f"the fake has no route {route}"}}, 501, headers)
 
         def broken(_: Request, exc: Exception) -> Response:
+            self.errors.append(exc)  # before the answer goes out: whoever reads it may look here next
             return JSONResponse({"error": {"message": f"the fake broke: {exc!r}"}}, 500)
 
         def left(_: Request, exc: Exception) -> Response:
@@ -267,7 +271,8 @@ class FakeServer:
             try:
                 await app(scope, receive, send)
             except Exception as exc:
-                self.errors.append(exc)
+                if exc not in self.errors:
+                    self.errors.append(exc)
                 raise
 
         return run

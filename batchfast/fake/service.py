@@ -120,7 +120,7 @@ def serve(
 
     async def run(request: Request) -> Response:
         seen(service.name, endpoint.name, request)
-        faults = await run_in_threadpool(service.state.call_faults, service.name, endpoint.name)
+        faults = await run_in_threadpool(service.state.plan.for_call, service.name, endpoint.name)
         does = {fault.does: fault for fault in faults}
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as body:
             form: Mapping[str, str | UploadFile] = {}
