@@ -22,7 +22,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -230,34 +229,31 @@ def batchfast_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
 
 class VirtualClock:
     """
-    Time in which nobody waits: real time, and what was slept or advanced on top of it. A `batchfast.clock.Clock`.
+    Time in which nobody waits, for a test and its fake: real time, and what was slept or advanced on top of it.
 
-    The fake's time moves along, but not the other way round: `advance` here, not on the fake.
+    A `batchfast.clock.Clock`.
     """
 
     def __init__(self, fake: FakeServer) -> None:
         self._fake = fake
-        self._ahead_s = 0.0
 
     def now(self) -> float:
         """Seconds since 1970."""
-        return time.time() + self._ahead_s
+        return self._fake.now()
 
     def sleep(self, seconds: float) -> None:
         """Return at once, that much later; can stand in for `time.sleep`."""
         self.advance(seconds=seconds)
 
-    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
-        """Move this clock and the fake's time forward."""
-        forward_s = seconds + 60 * minutes + 3600 * hours
-        self._ahead_s += forward_s
-        self._fake.advance(seconds=forward_s)
+    def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Move it forward; the same as `advance` of the fake."""
+        self._fake.advance(seconds=seconds, minutes=minutes, hours=hours, days=days)
 
 
 @pytest.fixture
 def batchfast_clock(batchfast_fake: FakeServer) -> VirtualClock:
     """
-    Time that passes when the test says so: `advance(seconds=, minutes=, hours=)` moves the fake's time and its own.
+    Time that passes when the test says so: `advance(seconds=, minutes=, hours=, days=)` moves it and the fake's time.
 
     What batchfast waits for passes at once with `RawDataset(config, clock=batchfast_clock)` and
     `RawDataset.open(run_id, clock=batchfast_clock)`; a script that waits by `time.sleep`, with
