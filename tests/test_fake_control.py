@@ -152,7 +152,7 @@ def test_bill_of_a_batch_is_half_the_list_price(slow: FakeServer, claude: anthro
     """Charged from the end on, collected or not, by the tokens that the results name."""
     batch_id = submit(claude)
     bill = get(slow, "ledger")["anthropic"]
-    assert (bill["requests"]["accepted"], bill["requests"]["succeeded"], bill["charged_usd"]) == (2, 0, 0)
+    assert (bill["requests"]["accepted"], bill["requests"]["in_flight"], bill["charged_usd"]) == (2, 2, 0)
     slow.finish_all()
     bill = get(slow, "ledger")["anthropic"]
     results = [line.result for line in claude.messages.batches.results(batch_id)]
@@ -192,7 +192,7 @@ def test_what_is_not_charged(slow: FakeServer, claude: anthropic.Anthropic, gpt:
     slow.finish_all()
     bills = slow.ledger()
     assert bills["anthropic"]["requests"] == {
-        "accepted": 2, "succeeded": 1, "errored": 1, "expired": 0, "cancelled": 0, "rejected": 0
+        "accepted": 2, "in_flight": 0, "succeeded": 1, "errored": 1, "expired": 0, "cancelled": 0, "rejected": 0
     }  # fmt: skip
     assert (bills["anthropic"]["charged_usd"], bills["anthropic"]["unpriced_models"]) == (0, ["claude-unheard-of"])
     assert (bills["openai"]["requests"]["rejected"], bills["openai"]["charged_usd"]) == (2, 0)

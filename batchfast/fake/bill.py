@@ -52,7 +52,7 @@ def ledger(service: Service) -> dict[str, Any]:
         tokens.add(model, read, written, 1)
     return {
         "batches": {"accepted": len(accepted), "ended": len(ended)},
-        "requests": {"accepted": sum(one.total for one in accepted), **_outcomes(ended)},
+        "requests": _requests(accepted, ended),
         "answered_at_once": sum(requests for requests, _, _ in live.values()),
         "input_tokens": tokens.read,
         "output_tokens": tokens.written,
@@ -61,11 +61,13 @@ def ledger(service: Service) -> dict[str, Any]:
     }
 
 
-def _outcomes(ended: list[Batch]) -> dict[str, int]:
+def _requests(accepted: list[Batch], ended: list[Batch]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for batch in ended:
         counts.update(batch.outcome.counts if batch.outcome else {"rejected": batch.total})
-    return {name: counts[name] for name in ("succeeded", "errored", "expired", "cancelled", "rejected")}
+    outcomes = {name: counts[name] for name in ("succeeded", "errored", "expired", "cancelled", "rejected")}
+    total = sum(one.total for one in accepted)
+    return {"accepted": total, "in_flight": total - sum(outcomes.values()), **outcomes}
 
 
 class _Tokens:

@@ -29,7 +29,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -155,7 +155,8 @@ class Fault:
 
     def as_dict(self) -> dict[str, Any]:
         """The fault as JSON and TOML can hold it; `from_dict` reads it."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        settings = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
+        return {name: list(one) if isinstance(one, tuple) else one for name, one in settings.items()}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Fault:
