@@ -5,6 +5,7 @@ them is parsed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,11 @@ _QUEUE_WORDS = frozenset({"token_limit_exceeded", "rate_limit_exceeded"})
 _QUEUE_WAIT_S = 60.0
 _LONGEST_QUEUE_WAIT_S = 1_800.0
 
+_NAMED_LIMIT = re.compile(r"limit:?\s*([\d,]+)", re.IGNORECASE)
+
+# No text has more tokens than this makes of its file; most have half as many (bytes).
+_LEAST_BYTES_PER_TOKEN = 2.0
+
 
 def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> float | None:
     """
@@ -40,7 +46,7 @@ def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> float | Non
         None once the shard has ended or waits to be sent again; else how long the provider asked to wait before the
         next try (seconds), and nothing has changed.
     """
-    if _refused_for_now(ctx, row, snapshot):
+    if _refused_for_now(ctx, row, snapshot) or _expired_empty(ctx, row, snapshot):
         return None
     if snapshot.late and not _past(ctx, snapshot.ended_at, _LATE_S):
         return 0.0
@@ -76,16 +82,42 @@ def give_up_cancelled(ctx: Context, row: ShardRow, remote_id: str) -> None:
 def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
     """
     A batch that failed as a whole for a passing reason, a full queue: nothing ran and nothing was billed. Its shard
-    waits, longer each time, and is sent again as the same attempt.
+    waits, longer each time, and is sent again as the same attempt. Refused while nothing of ours was in the queue, it
+    is too large for it, and is split.
     """
     passing = bool(snapshot.errors) and all(error.type in _QUEUE_WORDS for error in snapshot.errors)
     if snapshot.outcome != "failed" or not passing or snapshot.files or ctx.store.cancel_requested(ctx.run.no):
         return False
+    if _too_large_for_the_queue(ctx, row, snapshot.errors[0].message):
+        _split(ctx, row, f"larger than the provider's queue: {snapshot.errors[0].message}")
+        return True
     wait_s = min(_QUEUE_WAIT_S * 2 ** (ctx.store.times_accepted(row.id) - 1), _LONGEST_QUEUE_WAIT_S)
     message = snapshot.errors[0].message
     if ctx.store.move(row.id, "running", "waiting", not_before=iso(ctx.clock.now() + wait_s), note=message):
         ctx.note("waits", f"refused for now, next try in {wait_s:.0f} s: {message}", row)
     return True
+
+
+def _too_large_for_the_queue(ctx: Context, row: ShardRow, message: str) -> bool:
+    """Refused though none of ours was in the queue; a limit that is named, and that it cannot reach, clears it."""
+    if row.requests == 1 or ctx.store.had_company(row):
+        return False
+    named = _NAMED_LIMIT.search(message)
+    return named is None or row.size_bytes / _LEAST_BYTES_PER_TOKEN > int(named[1].replace(",", ""))
+
+
+def _expired_empty(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
+    """A batch that expired and gave nothing (Gemini's): smaller ones may come through, and nothing was billed."""
+    empty = snapshot.outcome == "expired" and not snapshot.files and not snapshot.late
+    if not empty or row.requests == 1 or ctx.store.cancel_requested(ctx.run.no):
+        return False
+    _split(ctx, row, f"batch {snapshot.remote_id} expired without results")
+    return True
+
+
+def _split(ctx: Context, row: ShardRow, why: str) -> None:
+    ctx.note("waits", f"split in half, to be sent again: {why}", row)
+    end_shard(ctx, row, (), Absent("failed", RequestError("split", why, None, True)), halve=True)
 
 
 def _fetch(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> ProviderError | None:

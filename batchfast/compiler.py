@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,8 @@ def compile_shards(
     path_of: Callable[[int], Path],
     numbers: Iterator[int],
     uncounted: int = 0,
+    *,
+    max_requests: int | None = None,
 ) -> Iterator[ShardPlan]:
     """
     Requests of one provider entry into files that the provider will accept.
@@ -52,6 +55,7 @@ def compile_shards(
         id_prefix: `<run>-<home nonce>`: how each custom_id begins.
         path_of: Shard number to file.
         numbers: The shards' numbers, in order.
+        max_requests: Fewer requests per file than the provider takes (count).
 
     Yields:
         Shards in order, each on disk. Same input, same bytes.
@@ -61,7 +65,10 @@ def compile_shards(
         ConfigError: The folder cannot be written.
     """
     lines = _encoded(grid, provider, entry, positions, id_prefix, attempt)
-    for file in write_files(lines, provider.limits, path_of, numbers):
+    limits = provider.limits
+    if max_requests is not None:
+        limits = replace(limits, max_requests=min(max_requests, limits.max_requests))
+    for file in write_files(lines, limits, path_of, numbers):
         yield ShardPlan(
             entry=entry,
             number=file.number,

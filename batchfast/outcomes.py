@@ -51,6 +51,7 @@ def end_shard(
     *,
     refused: bool = False,
     complete: bool = False,
+    halve: bool = False,
 ) -> bool:
     """
     Enter the outcome of every request of a shard, whatever the order of the lines.
@@ -60,6 +61,7 @@ def end_shard(
         absent: What requests without a line are.
         refused: The provider never took the shard: its state is then *failed*, not *ended*.
         complete: Every request must have its line.
+        halve: It was too much at once: every request is asked again, in two shards, as the same try.
 
     Returns:
         False where another process was first; nothing is changed then.
@@ -67,7 +69,7 @@ def end_shard(
     Raises:
         Incomplete: With `complete`, a request has no line; nothing is changed.
     """
-    ending = _Ending(ctx, row, absent, complete)
+    ending = _Ending(ctx, row, absent, complete, halve)
     note = absent.error.message if refused else None
     if not ctx.store.end_shard(
         row, "failed" if refused else "ended", ending.rows(lines), ending.tally, ending.again(), note
@@ -85,6 +87,7 @@ class _Ending:
     row: ShardRow
     absent: Absent
     complete: bool
+    halve: bool
     tally: Tally = field(default_factory=Tally)
     repeat: array[int] = field(default_factory=lambda: array("Q"))
     repeat_uncounted: array[int] = field(default_factory=lambda: array("Q"))
@@ -161,6 +164,9 @@ class _Ending:
         )
 
     def _asks_again(self, position: int, outcome: Outcome, error: RequestError | None) -> bool:
+        if self.halve:
+            self.repeat_uncounted.append(position)
+            return True
         verdict = decide(outcome, error, self.row.attempt - self.row.uncounted, self.ctx.max_attempts)
         if verdict.action == "give_up" or self.ctx.store.cancel_requested(self.row.run_no):
             return False
@@ -201,6 +207,7 @@ class _Ending:
                 lambda number: ctx.request_file(row.entry, number, attempt),
                 numbers,
                 uncounted,
+                max_requests=(row.requests + 1) // 2 if self.halve else None,
             )
 
     def report(self) -> None:

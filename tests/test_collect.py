@@ -120,12 +120,12 @@ def test_partial_results_of_an_expired_batch_are_kept(fake: FakeServer, plan: Pl
     assert (shards[0].succeeded, shards[0].resent) == (3, 3)
 
 
-def test_an_expired_gemini_batch_is_sent_again_whole(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
-    """Gemini returns nothing of an expired batch."""
+def test_an_expired_gemini_batch_is_sent_again_in_halves(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
+    """Gemini returns nothing of an expired batch: nothing was billed, and less at once may come through."""
     plan(Fault("expire", provider="gemini", nth=1))
     with session(fake, tmp_path) as home:
         run, ledger = finish(home, "gemini")
-        assert [(row.requests, row.resent) for row in home.store.shards(run.no)] == [(6, 6), (6, 0)]
+        assert [(row.requests, row.resent) for row in home.store.shards(run.no)] == [(6, 6), (3, 0), (3, 0)]
     assert ledger.succeeded == 6
 
 
@@ -141,7 +141,7 @@ def test_what_expired_for_good_stays_expired(fake: FakeServer, plan: Plan, tmp_p
 def test_a_full_queue_is_waited_for_and_uses_up_no_attempt(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
     """`token_limit_exceeded` five times over: nothing ran, so the shard waits, ever longer, and then goes."""
     full = [
-        Fault("fail", nth=number, code="token_limit_exceeded", message="Enqueued token limit") for number in range(1, 6)
+        Fault("fail", nth=number, code="token_limit_exceeded", message="Limit: 2,000,000") for number in range(1, 6)
     ]
     plan(*full)
     clock = FakeClock(fake)

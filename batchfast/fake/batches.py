@@ -122,7 +122,8 @@ class Batches:
         if not planned:
             return None
         now = self._db.now()
-        waiting = [one for one in self.all(provider) if not one.ended(now) and one.detail.get("model") == model]
+        open_ones = [one for one in self.all(provider) if not one.ended(now) and "errors" not in one.detail]
+        waiting = [one for one in open_ones if one.detail.get("model") == model]
         tokens = sum(self._files.path(name).stat().st_size for name in (source, *(one.source for one in waiting))) // 4
         over = {number: fault for number, fault in planned if tokens > fault.tokens}
         with self._db.writing() as db:

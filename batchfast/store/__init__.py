@@ -306,6 +306,21 @@ class Store:
         row = self.connection.execute("SELECT count(*) FROM batches WHERE shard_id = ?", (shard_id,)).fetchone()
         return int(row[0])
 
+    def had_company(self, shard: ShardRow) -> bool:
+        """
+        Whether, while the newest batch of a shard was looked at by its provider, other batches of this home, of any
+        run, were there with the same model. Those that failed as a whole took no room.
+        """
+        row = self.connection.execute(
+            "SELECT 1 FROM batches mine, batches b JOIN shards s ON s.id = b.shard_id "
+            "WHERE mine.id = (SELECT max(id) FROM batches WHERE shard_id = ?) AND b.shard_id != mine.shard_id "
+            "AND s.provider = ? AND s.model_id = ? AND coalesce(b.remote_state, '') NOT LIKE '%failed%' "
+            "AND coalesce(b.created_at, b.entered_at) <= mine.ended_at "
+            "AND (b.ended_at IS NULL OR b.ended_at >= mine.created_at) LIMIT 1",
+            (shard.id, shard.provider, shard.model_id),
+        ).fetchone()
+        return row is not None
+
     def owned_remote_ids(self, provider: str) -> set[str]:
         """Batches at a provider that some shard of this home has already."""
         rows = self.connection.execute(
