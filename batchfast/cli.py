@@ -184,14 +184,7 @@ def submit(spec: Path, again: bool) -> int:
         with session.work(run, loaded.providers) as engine:
             _check_output(engine.ctx, Path(run.output_file), "name another output_file, or move one of them away")
             progress = engine.send_all()
-        status = run_status(session.store, session.store.run(run.id))
-        click.echo(json.dumps(status) if _options().json else run.id)
-        _say_what_was_sent(status)
-    if progress.held:
-        _say_held(run, status["reason"] or progress.held)
-        return ERROR
-    _say_what_comes_next(status, spec)
-    return DONE if progress.running or not progress.ledger.waiting else NOT_READY
+        return _sent(session, run, progress, spec.absolute().parent)
 
 
 @cli.command(epilog=_example("batchfast run examples/space_engineering.toml --fake"))
@@ -274,6 +267,28 @@ def cancel(run: str | None) -> int:
         return ERROR
     _say(runnable(f"keep what finished with: batchfast watch {row.id}", _options().used))
     return DONE
+
+
+@cli.command(epilog=_example("batchfast retry latest", "batchfast watch latest"))
+@run_argument
+@global_options
+def retry(run: str | None) -> int:
+    """Send again what failed for good, what expired and what was cancelled.
+
+    Each of these requests has all its tries again; what has a row is left alone.
+    """
+    from batchfast.resend import ask_again
+
+    with _existing() as session:
+        row = session.up_to_date(_resolve(session.store, run))
+        with session.work(row) as engine:
+            asked = ask_again(engine.ctx)
+            if not asked:
+                raise ConfigError(f"run {row.id} has no request that ended without a row: there is nothing to retry")
+        _say(f"run {row.id}: {count(asked, 'request')} will be sent again")
+        with session.work(session.store.run(row.id)) as engine:  # which asks for the keys that are needed now
+            progress = engine.send_all()
+        return _sent(session, row, progress, Path.cwd())
 
 
 # -- looking
@@ -520,6 +535,18 @@ def _say_held(run: RunRow, reason: str) -> None:
     _say(runnable(f"mend that, then: batchfast collect {run.id}", _options().used))
 
 
+def _sent(session: Session, run: RunRow, progress: Progress, folder: Path) -> int:
+    """Say what was sent, and what a person does next; the exit code that goes with it."""
+    status = run_status(session.store, session.store.run(run.id))
+    click.echo(json.dumps(status) if _options().json else run.id)
+    _say_what_was_sent(status)
+    if progress.held:
+        _say_held(run, status["reason"] or progress.held)
+        return ERROR
+    _say_what_comes_next(status, folder)
+    return DONE if progress.running or not progress.ledger.waiting else NOT_READY
+
+
 def _say_what_was_sent(status: dict[str, Any]) -> None:
     ledger = status["requests"]
     batches = sum(batch["state"] == "running" for batch in status["batches"])
@@ -532,11 +559,11 @@ def _say_what_was_sent(status: dict[str, Any]) -> None:
         _say(f"collect by: {status['collect_by']}")
 
 
-def _say_what_comes_next(status: dict[str, Any], spec: Path) -> None:
+def _say_what_comes_next(status: dict[str, Any], folder: Path) -> None:
     name = status["run"]
     _say(runnable(f"next: batchfast watch {name}   (or, later: batchfast collect {name})", _options().used))
     if status["requests"]["waiting"]:
-        _say(f"or by cron: */15 * * * *  {cron_command(name, spec.absolute().parent, _options().used)}")
+        _say(f"or by cron: */15 * * * *  {cron_command(name, folder, _options().used)}")
 
 
 def _run_view(status: dict[str, Any]) -> str:

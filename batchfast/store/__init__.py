@@ -370,6 +370,39 @@ class Store:
             cursor.execute("SELECT * FROM requests WHERE run_no = ? AND idx = ? ORDER BY attempt", (run_no, index))
         )
 
+    def rowless(self, run_no: int) -> Iterator[int]:
+        """Indices of the requests that ended for good without a row, in grid order."""
+        query = "SELECT idx FROM requests WHERE run_no = ? AND final = 1 AND outcome != 'succeeded' ORDER BY idx"
+        for row in self.connection.execute(query, (run_no,)):
+            yield row[0]
+
+    def reopen(self, run_no: int, plans: Iterable[ShardPlan]) -> None:
+        """
+        Count every request that ended without a row as asked again, by the shards of `plans`; all or nothing.
+
+        Raises:
+            StoreError: The plans are not for exactly those requests: nothing is changed.
+        """
+        plans = list(plans)
+        with self.transaction():
+            groups = self.connection.execute(
+                "SELECT shard_id, outcome, count(*) FROM requests "
+                "WHERE run_no = ? AND final = 1 AND outcome != 'succeeded' GROUP BY 1, 2",
+                (run_no,),
+            ).fetchall()
+            if sum(group[2] for group in groups) != sum(plan.requests for plan in plans):
+                raise StoreError("other requests have failed in the meantime; nothing was changed: try again")
+            for shard_id, outcome, number in groups:
+                self.connection.execute(
+                    f"UPDATE shards SET {outcome} = {outcome} - ?, resent = resent + ? WHERE id = ?",  # noqa: S608
+                    (number, number, shard_id),
+                )
+            self.connection.execute(
+                "UPDATE requests SET final = 0 WHERE run_no = ? AND final = 1 AND outcome != 'succeeded'", (run_no,)
+            )
+            self._add_shards(run_no, plans)
+            self.update_run(run_no, state="submitting", reason=None, cancel_requested=0, settled_at=None)
+
     def failure_reasons(self, run_no: int) -> list[tuple[str, str, int]]:
         """`(outcome, error type, count)` of what failed for good, most frequent first."""
         rows = self.connection.execute(
