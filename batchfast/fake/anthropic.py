@@ -1,5 +1,5 @@
 """
-Anthropic's message batches, and the endpoint whose requests they hold.
+Anthropic's message batches, and the endpoint whose requests they hold. Files stand in `anthropic_files`.
 
 Shapes and order of fields are those of recorded traffic of 2025-2026 in their newest form. What is wrong with
 the list of requests is refused at once; what is wrong with one request's parameters is that request's result.
@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from batchfast.fake.anthropic_batch import ARCHIVED_AFTER_S, batch_object, result_line
 from batchfast.fake.anthropic_body import find_problem, message_body, new_id, read_ask
+from batchfast.fake.anthropic_files import AnthropicFiles
 from batchfast.fake.anthropic_wire import common_headers, error_response, json_response, no_batch
 from batchfast.fake.bigjson import iter_member
 from batchfast.fake.ids import FRESH
@@ -55,6 +56,7 @@ class Anthropic:
             Endpoint("POST", "/v1/messages/batches/{id}/cancel", "cancel", self._cancel),
             Endpoint("GET", "/v1/messages/batches/{id}/results", "results", self._results),
             Endpoint("POST", "/v1/messages", "answer", self._answer),
+            *AnthropicFiles(self.state, self.name).endpoints(),
         ]
 
     def refuse(self, call: Incoming) -> Response | None:

@@ -59,12 +59,15 @@ def json_response(body: Json, status: int = 200, headers: dict[str, str] | None 
     return Response(compact(body), status, headers=headers or common_headers(), media_type="application/json")
 
 
-def error_response(status: int, message: str, *, kind: str | None = None) -> Response:
+def error_response(status: int, message: str, *, kind: str | None = None, code: str | None = None) -> Response:
+    """An error; `code` names its cause where the SDK has a name for it (`error_code` in its details)."""
     request_id = "req_" + new_id(FRESH)
     headers = common_headers(request_id, owner=status != 401)
     if 400 <= status < 500 and status not in _RETRYABLE:
         headers["x-should-retry"] = "false"
-    error = {"type": kind or error_type(status), "message": message}
+    error: Json = {"type": kind or error_type(status), "message": message}
+    if code is not None:
+        error["details"] = {"error_code": code}
     return json_response({"type": "error", "error": error, "request_id": request_id}, status, headers)
 
 

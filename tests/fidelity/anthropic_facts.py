@@ -1,4 +1,4 @@
-"""Anthropic's message batches, their results, and the endpoint whose requests they hold."""
+"""Anthropic's message batches, their results, the endpoint whose requests they hold, and files."""
 
 from __future__ import annotations
 
@@ -142,6 +142,26 @@ RESULTS = Lines(
     Since("2026", "\n", ""),
 )
 
+# Files: read in the SDK's types, not in recorded traffic. One published answer of 2026-08 gives the order of a file's
+# fields and the form of its time; `expires_at` came after it.
+
+FILE_ID = re.compile("file_01[A-Za-z0-9]{22}")
+FILE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+FILE = Where(
+    {
+        "type": "file",
+        "id": FILE_ID,
+        "size_bytes": int,
+        "created_at": FILE_TIME,
+        "filename": str,
+        "mime_type": str,
+        "downloadable": bool,
+        "expires_at": (FILE_TIME, None),
+    },
+    {"it is kept for an hour to ninety days": lambda one: 1 / 24 <= (_days(one, "expires_at") or 1) <= 90},
+)
+FILES = {"data": [FILE], "next_page": (re.compile("page_.+"), None)}
+
 # The table
 
 JSON = {
@@ -181,7 +201,18 @@ def _error(call: str, status: int, kind: str) -> Fact:
     return Fact(call, error(kind), "", status, COMPACT, FAILED)
 
 
+def _file_error(call: str, status: int, kind: str, code: str) -> Fact:
+    """An error whose cause has a name."""
+    inner = {"type": kind, "message": str, "details": {"error_code": code}}
+    return Fact(call, {"type": "error", "error": inner, "request_id": REQUEST_ID}, status=status)
+
+
+def _file_answer(call: str, body: Shape) -> Fact:
+    return Fact(call, body, headers={"content-type": "application/json", "request-id": REQUEST_ID})
+
+
 _ONE = "/v1/messages/batches/{id}"
+_FILE = "/v1/files/{id}"
 
 ANTHROPIC = Table(
     "anthropic",
@@ -205,6 +236,16 @@ ANTHROPIC = Table(
         _answer("POST /v1/messages", message("standard")),
         _error("POST /v1/messages", 400, "invalid_request_error"),
         _error("POST /v1/messages", 404, "not_found_error"),
+        _file_answer("POST /v1/files", FILE),
+        _error("POST /v1/files", 400, "invalid_request_error"),
+        _file_answer("GET /v1/files", FILES),
+        _error("GET /v1/files", 400, "invalid_request_error"),
+        _file_answer(f"GET {_FILE}", FILE),
+        _error(f"GET {_FILE}", 404, "not_found_error"),
+        _file_answer(f"DELETE {_FILE}", {"id": FILE_ID, "type": "file_deleted"}),
+        _error(f"DELETE {_FILE}", 404, "not_found_error"),
+        _file_error(f"GET {_FILE}/content", 400, "invalid_request_error", "file_not_downloadable"),
+        _file_error(f"GET {_FILE}/content", 404, "not_found_error", "file_expired"),
         Fact("* *", error("authentication_error"), "bad key", 401, COMPACT, REFUSED),
     ],
     _state_of,

@@ -7,6 +7,7 @@ from typing import Any
 from tests.fidelity.calls import BAD_KEYS, Caller
 
 BATCHES = "/v1/messages/batches"
+FILES = "/v1/files"
 TOOL = {"name": "note", "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}
 HOUR = 3600.0
 
@@ -51,8 +52,27 @@ def drive(caller: Caller) -> None:
     _refusals(caller)
     for params in ({}, tool, {"top_q": 1}, {"model": "no-such-model"}):
         caller.call("POST", "/v1/messages", json=request("a", **params)["params"])
+    _files(caller)
     look(caller, ended, after_s=29 * 24 * HOUR)
     caller.call("GET", BATCHES)
+
+
+def _files(caller: Caller) -> None:
+    """A file that can be referred to, and one that can be downloaded for an hour."""
+    lifetime = {"expires_in_seconds": "3600"}
+    plain = caller.call("POST", FILES, files={"file": ("a.txt", b"About snow.")})["id"]
+    made = caller.call("POST", FILES, files={"file": ("generated-b.txt", b"About ice.")}, data=lifetime)["id"]
+    caller.call("GET", FILES)
+    caller.call("GET", FILES, params={"limit": 1})
+    caller.call("GET", f"{FILES}/{plain}")
+    caller.call("GET", f"{FILES}/{plain}/content")
+    caller.fake.advance(seconds=HOUR)
+    caller.call("GET", f"{FILES}/{made}/content")
+    caller.call("DELETE", f"{FILES}/{plain}")
+    caller.call("DELETE", f"{FILES}/{plain}")
+    caller.call("GET", f"{FILES}/{plain}")
+    caller.call("POST", FILES)
+    caller.call("GET", FILES, params={"limit": 0})
 
 
 def _refusals(caller: Caller) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from anthropic.pagination import SyncPage
-from anthropic.types import Message
+from anthropic.pagination import SyncPage, SyncPageCursor
+from anthropic.types import DeletedFile, FileMetadata, Message
 from anthropic.types.messages import DeletedMessageBatch, MessageBatch, MessageBatchIndividualResponse
 from google.genai import types as genai
 from openai.pagination import SyncCursorPage
@@ -77,6 +77,10 @@ READERS: dict[str, dict[str, Reader]] = {
         "DELETE /v1/messages/batches/{id}": whole(DeletedMessageBatch),
         "GET /v1/messages/batches/{id}/results": each_line(lambda line: [(line, MessageBatchIndividualResponse)]),
         "POST /v1/messages": whole(Message),
+        "POST /v1/files": whole(FileMetadata),
+        "GET /v1/files/{id}": whole(FileMetadata),
+        "GET /v1/files": whole(SyncPageCursor[FileMetadata]),
+        "DELETE /v1/files/{id}": whole(DeletedFile),
     },
     "gemini": {
         "PUT /upload/{version}/files": lambda body: [(parse(body)["file"], genai.File)] if body else [],

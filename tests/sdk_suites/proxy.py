@@ -93,9 +93,17 @@ class SeedingProxy:
             Seed.ANTHROPIC_ENDED: self._made("/anthropic/v1/messages/batches", json=requests),
             Seed.ANTHROPIC_RUNNING: self._made("/anthropic/v1/messages/batches", json=requests),
         }
+        self._seeds |= self._anthropic_files()
         self._fake.finish(self._seeds[Seed.OPENAI_ENDED])
         self._fake.finish(self._seeds[Seed.ANTHROPIC_ENDED])
         return self._seeds
+
+    def _anthropic_files(self) -> dict[Seed, str]:
+        # The fake takes a file of such a name for one that a tool made, which alone can be downloaded.
+        names = ("older.json", "generated-newer.json")
+        ids = [self._made("/anthropic/v1/files", files={"file": (name, FILE_CONTENT)}) for name in names]
+        page = self._client.get("/anthropic/v1/files", headers=_KEYS, params={"limit": 1}).raise_for_status().json()
+        return {Seed.ANTHROPIC_FILE: ids[1], Seed.ANTHROPIC_PAGE: page["next_page"]}
 
     def _upload(self, content: bytes) -> str:
         return self._made("/openai/v1/files", data={"purpose": "batch"}, files={"file": ("seed.jsonl", content)})
@@ -107,9 +115,10 @@ class SeedingProxy:
     async def _forward(self, request: Request) -> Response:
         body = await request.body()
         call = f"{request.method} {request.url.path}"
-        path = "/".join(self._meant(call, "path", part) for part in request.url.path.split("/"))
+        path = "/".join(self._meant(call, "path", part) or "" for part in request.url.path.split("/"))
         asked = request.query_params.multi_items()
-        query = [(name, self._meant(call, f"query {name}", value)) for name, value in asked]
+        meant = [(name, self._meant(call, f"query {name}", value)) for name, value in asked]
+        query = [(name, value) for name, value in meant if value is not None]
         if request.headers.get("content-type") == "application/json" and body:
             body = self._meant_body(call, body)
         # The host stays the proxy's: addresses in answers lead back here.
@@ -133,8 +142,8 @@ class SeedingProxy:
         }
         return body if meant == sent else json.dumps(meant).encode()
 
-    def _meant(self, call: str, where: str, written: str) -> str:
-        """What a value stands for: itself, if the table does not have it."""
+    def _meant(self, call: str, where: str, written: str) -> str | None:
+        """What a value stands for: itself, if the table does not have it; None if it is to be left out."""
         for one in PLACEHOLDERS:
             if (one.call, one.where, one.written) == (call, where, written):
                 self.used.add(one)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from anthropic import InternalServerError
-
 # What else is called test_files.py there is about other services' files (vector stores, containers, agents), or
 # about how a client turns its arguments into a form.
 MODULES = {
@@ -29,6 +27,8 @@ class Seed(StrEnum):
     OPENAI_RUNNING = "a running batch of OpenAI's"
     ANTHROPIC_ENDED = "an ended batch of Anthropic's"
     ANTHROPIC_RUNNING = "a running batch of Anthropic's"
+    ANTHROPIC_FILE = "a file of Anthropic's that can be downloaded"
+    ANTHROPIC_PAGE = "the cursor of the second page of Anthropic's files"
 
 
 class Placeholder(NamedTuple):
@@ -39,13 +39,13 @@ class Placeholder(NamedTuple):
         call: Method and path, as the test sends them.
         where: "path", "query <name>" or "body <name>".
         written: As the test has it.
-        means: The id of a seed, or a plain value.
+        means: The id of a seed, or a plain value; None leaves it out.
     """
 
     call: str
     where: str
     written: str
-    means: Seed | str
+    means: Seed | str | None
 
 
 PLACEHOLDERS = (
@@ -74,6 +74,14 @@ PLACEHOLDERS = (
         "POST /anthropic/v1/messages/batches/message_batch_id/cancel",
         "path", "message_batch_id", Seed.ANTHROPIC_RUNNING,
     ),
+    Placeholder("GET /anthropic/v1/files", "query page", "page", Seed.ANTHROPIC_PAGE),
+    # By the SDK's own docstring not to be sent beside a limit and a page, which the same test sends.
+    Placeholder("GET /anthropic/v1/files", "query ids[]", "string", None),
+    # Taken as it is, but then the list to check is empty: the fake has no sessions.
+    Placeholder("GET /anthropic/v1/files", "query scope_id", "scope_id", None),
+    Placeholder("GET /anthropic/v1/files/file_id", "path", "file_id", Seed.ANTHROPIC_FILE),
+    Placeholder("GET /anthropic/v1/files/file_id/content", "path", "file_id", Seed.ANTHROPIC_FILE),
+    Placeholder("DELETE /anthropic/v1/files/file_id", "path", "file_id", Seed.ANTHROPIC_FILE),
 )  # fmt: skip
 
 # The SDKs' tests answer a download themselves and look for this in it; here the seeded file says it.
@@ -103,14 +111,5 @@ EXEMPT = (
         "tests/api_resources/*messages/test_batches.py::*::test_method_results*",
         AssertionError,
         'looks for {"foo": "bar"} among the results of a batch: no service sends such a line',
-    ),
-    *(
-        Exempt(
-            "anthropic",
-            f"tests/api_resources/*test_files.py::*::test_{kind}_*",
-            InternalServerError,
-            "the fake has no Anthropic Files API (it answers 501): no batch and no result goes by way of a file there",
-        )
-        for kind in ("method", "raw_response", "streaming_response")
     ),
 )

@@ -151,12 +151,13 @@ def test_itself():
 
 def test_suite_fails_where_an_exemption_is_out_of_date(tmp_path: Path) -> None:
     """An exempt test that passes, one that fails in another way, and an exemption without a test are all errors."""
-    batches = "class TestBatches:\n    def test_method_results(self):\n        pass\n"
-    files = "class TestFiles:\n    def test_method_list(self):\n        raise ValueError('another way')\n"
-    modules = {"tests/api_resources/messages/test_batches.py": batches, "tests/api_resources/test_files.py": files}
-    run = run_suite(tmp_path, "anthropic", **modules)
+    passing = "class TestBatches:\n    def test_method_results(self):\n        pass\n"
+    failing = "class TestBatches:\n    def test_method_results(self):\n        raise ValueError('another way')\n"
+    module = "tests/api_resources/{}messages/test_batches.py"
+    run = run_suite(tmp_path / "some", "anthropic", **{module.format(""): passing, module.format("beta/"): failing})
     assert run.returncode == 1, run.stdout + run.stderr
     assert "[XPASS(strict)]" in run.stdout
     assert "ValueError: another way" in run.stdout
     assert "= 2 failed in" in run.stdout
-    assert "there is no such test: tests/api_resources/*test_files.py::*::test_raw_response_*" in run.stdout
+    run = run_suite(tmp_path / "none", "anthropic")
+    assert "there is no such test: tests/api_resources/*messages/test_batches.py::*::test_method_res" in run.stdout
