@@ -402,18 +402,23 @@ def serve(port: int, batch_seconds: float, seed: int, words: tuple[int, int], fa
     """
     from batchfast.fake import FakeServer, read_faults
 
-    if words[0] > words[1]:
-        raise click.BadParameter(f"{words[0]} words at least and {words[1]} at most cannot be", param_hint="--words")
     planned = read_faults(faults) if faults else []
     folder = _home().make().fake
     try:
-        server = FakeServer(folder, host=host, port=port, batch_seconds=batch_seconds, seed=seed, words=words).start()
+        fake = FakeServer(folder, host=host, port=port, batch_seconds=batch_seconds, seed=seed, words=words)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    try:
+        server = fake.start()
     except OSError as exc:
+        if exc.filename is not None:  # its folder, not the network
+            raise
         raise ConfigError(
             f"cannot listen on {host}, port {port}: {exc.strerror or exc}; choose another with --host and --port"
         ) from exc
     try:
-        server.forget_faults()
+        if stale := server.planned():
+            _say(f"{count(len(stale), 'fault')} planned before: /_fake/faults shows them, a DELETE there forgets them")
         server.plan(*planned)
         for name, value in server.env.items():
             click.echo(f"export {name}={value}")
@@ -421,6 +426,7 @@ def serve(port: int, batch_seconds: float, seed: int, words: tuple[int, int], fa
         _say(f"serving the fake providers at {server.url}; stop with Ctrl-C")
         threading.Event().wait()
     finally:
+        server.unplan(*planned)
         server.stop()
 
 

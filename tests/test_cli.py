@@ -488,9 +488,15 @@ def test_fake_serve_refuses_what_it_cannot_do(batchfast: Terminal, tmp_path: Pat
     assert (code, out) == (1, "")
     assert err == "batchfast: faults.toml: fault 1: unknown fault 'loose'; did you mean 'lose'?\n"
     code, _, err = batchfast("fake", "serve", "--words", "20", "10")
-    assert (code, "20 words at least and 10 at most" in err) == (2, True)
+    assert (code, "words must be least and most, from 1 up, not (20, 10)" in err) == (2, True)
+    code, _, err = batchfast("fake", "serve", "--host", "")
+    assert (code, "host must name an address" in err) == (2, True)
     code, _, err = batchfast("fake", "serve", "--host", "192.0.2.1")
     assert (code, "cannot listen on 192.0.2.1" in err) == (1, True)
+    (tmp_path / ".batchfast" / "fake").mkdir()
+    (tmp_path / ".batchfast" / "fake" / "state.db").write_bytes(b"no database" * 100)
+    code, _, err = batchfast("fake", "serve", "--port", "0")
+    assert (code, "delete the folder" in err, "Traceback" in err) == (1, True, False)
 
 
 # -- the output file

@@ -12,6 +12,7 @@ import httpx2
 import openai
 import pytest
 
+from batchfast.errors import ConfigError
 from batchfast.fake import FakeServer, Fault
 
 CLAUDE: Any = {"model": "claude-haiku-4-5", "max_tokens": 900, "messages": [{"role": "user", "content": "About snow."}]}
@@ -182,6 +183,104 @@ def test_bill_of_a_double_submission(slow: FakeServer, gpt: openai.OpenAI) -> No
     submit_gpt(gpt)
     slow.finish_all()
     assert slow.ledger()["openai"]["charged_usd"] == pytest.approx(2 * once) and once > 0
+
+
+def test_requests_always_add_up(slow: FakeServer, claude: anthropic.Anthropic, gpt: openai.OpenAI) -> None:
+    """Whatever became of them, each is in one place; an expired Gemini batch loses none of its requests."""
+    from google import genai
+
+    slow.plan(Fault("expire", share=0.5), Fault("error", custom_id="r1"), Fault("fail", "openai", nth=2))
+    submit(claude, 4)
+    submit_gpt(gpt, 4)
+    submit_gpt(gpt, 4)
+    requests: Any = [{"contents": [{"parts": [{"text": "Hi"}]}]} for _ in range(4)]
+    with genai.Client(api_key="any", http_options={"base_url": slow.base_urls["gemini"]}) as client:
+        client.batches.create(model="gemini-2.5-flash", src=requests)
+    submit(claude, 3)
+    slow.finish(slow.batches("gemini")[0])
+    slow.finish(slow.batches("anthropic")[1])
+    for one in slow.batches("openai"):
+        slow.finish(one)
+    for bill in slow.ledger().values():
+        requests = dict(bill["requests"])
+        assert requests.pop("accepted") == sum(requests.values()) > 0
+    assert slow.ledger()["gemini"]["requests"]["in_flight"] == 0
+    assert slow.ledger()["anthropic"]["requests"]["in_flight"] == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "usd"), [("gpt-4.1-mini", 1.6), ("gpt-4.1-mini-2025-04-14", 1.6), ("gpt-4.1", 8), ("gpt-5-pro", None)]
+)
+def test_a_model_has_its_own_price(slow: FakeServer, gpt: openai.OpenAI, model: str, usd: float | None) -> None:
+    """Not that of a model whose name its own begins with."""
+    usage = gpt.chat.completions.create(model=model, messages=GPT["messages"]).usage
+    bill = slow.ledger()["openai"]
+    if usd is None:
+        assert (bill["charged_usd"], bill["unpriced_models"]) == (0, [model])
+    else:
+        assert usage is not None
+        expected = usage.completion_tokens * usd + usage.prompt_tokens * usd / 4
+        assert bill["charged_usd"] == pytest.approx(expected / 1e6)
+
+
+def test_reset_forgets_the_bill_and_the_errors(slow: FakeServer, gpt: openai.OpenAI) -> None:
+    """Nothing of one test is charged to the next."""
+    gpt.chat.completions.create(**GPT)
+    slow.errors.append(ValueError())
+    slow.reset()
+    assert slow.ledger()["openai"]["answered_at_once"] == 0
+    assert slow.errors == []
+
+
+def test_unfired_looks_at_what_nobody_polled(slow: FakeServer, gpt: openai.OpenAI) -> None:
+    """A batch that ended without being looked at has met its faults all the same."""
+    slow.plan(Fault("drop", custom_id="r0"))
+    submit_gpt(gpt)
+    assert slow.unfired() == [Fault("drop", custom_id="r0")]
+    slow.finish_all()
+    assert slow.unfired() == []
+
+
+def test_what_cannot_be_served_is_refused_where_it_is_written() -> None:
+    """Not at the first request."""
+    for settings in ({"words": (100, 10)}, {"words": (0, 10)}, {"batch_seconds": -1}, {"batch_seconds": float("nan")}):
+        with pytest.raises(ValueError, match="must be"):
+            FakeServer(**settings)
+
+
+def test_a_failed_start_leaves_nothing_open(tmp_path: Path) -> None:
+    """Neither its port nor its database."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError):
+        FakeServer(tmp_path / "file").start()
+    (tmp_path / "state.db").write_bytes(b"no database" * 100)
+    with pytest.raises(ConfigError, match="delete the folder"):
+        FakeServer(tmp_path).start()
+
+
+def test_a_batch_that_ended_in_the_meantime_cannot_be_cancelled(slow: FakeServer, gpt: openai.OpenAI) -> None:
+    """Finishing twice changes nothing; what was answered stays answered."""
+    batch_id = submit_gpt(gpt)
+    slow.finish_all()
+    ended_at = gpt.batches.retrieve(batch_id).completed_at
+    slow.advance(hours=1)
+    slow.finish_all()
+    assert gpt.batches.retrieve(batch_id).completed_at == ended_at
+    with pytest.raises(openai.ConflictError):
+        gpt.batches.cancel(batch_id)
+    assert gpt.batches.retrieve(batch_id).status == "completed"
+
+
+def test_an_error_inside_the_fake_is_no_bad_request(
+    slow: FakeServer, claude: anthropic.Anthropic, tmp_path: Path
+) -> None:
+    """What breaks while the ledger is made is kept, and answered 500."""
+    submit(claude)
+    slow.finish_all()
+    next((tmp_path / "slow" / "files").glob("*.requests")).write_bytes(b"no json\n")
+    assert httpx2.get(f"{slow.url}/_fake/ledger").status_code == 500
+    assert len(slow.errors) == 1
+    slow.errors.clear()
 
 
 def test_what_is_not_charged(slow: FakeServer, claude: anthropic.Anthropic, gpt: openai.OpenAI) -> None:

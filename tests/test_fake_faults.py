@@ -401,6 +401,92 @@ def test_stuck_until_it_expires(server: FakeServer, client: openai.OpenAI) -> No
     assert client.batches.retrieve(batch_id).status == "expired"
 
 
+def test_a_batch_without_the_request_does_not_expire(
+    server: FakeServer, client: openai.OpenAI, gemini: genai.Client
+) -> None:
+    """A fault that takes none of its requests leaves a batch alone, and has not fired."""
+    server.plan(fault := Fault("expire", custom_id="^nobody$"))
+    assert client.batches.retrieve(submit(client).id).status == "completed"
+    assert gemini.batches.get(name=submit_gemini(gemini)).state is types.JobState.JOB_STATE_SUCCEEDED
+    assert server.fired(fault) == 0
+
+
+def test_a_fault_that_changes_nothing_has_not_fired(server: FakeServer, client: openai.OpenAI) -> None:
+    """No array to shorten in plain prose; nothing to spoil in a request that fails."""
+    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Hi"}]}
+    line = {"custom_id": "r0", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    server.plan(few := Fault("too_few"), refuse := Fault("refuse", nth=2), fails := Fault("error", nth=2, status=400))
+    file = client.files.create(file=("a.jsonl", json.dumps(line).encode()), purpose="batch")
+    for _ in range(2):
+        made = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+        client.batches.retrieve(made.id)
+    assert [server.fired(one) for one in (few, refuse, fails)] == [0, 0, 1]
+    server.reset()
+    server.plan(stuck := Fault("stick"), failed := Fault("fail"))
+    submit(client)
+    assert [server.fired(one) for one in (stuck, failed)] == [0, 1]
+
+
+def test_the_fault_planned_first_wins(server: FakeServer, client: openai.OpenAI) -> None:
+    """Of two that would answer one call, the other has not fired."""
+    server.plan(first := Fault("status", route="list", status=503), second := Fault("status", status=500))
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.batches.list()
+    assert caught.value.status_code == 503
+    assert [server.fired(one) for one in (first, second)] == [1, 0]
+
+
+def test_shuffled_lines_are_never_in_order(server: FakeServer, client: openai.OpenAI) -> None:
+    """Also where chance would have put two lines as they were."""
+    server.plan(Fault("shuffle"))
+    for _ in range(12):
+        assert [line["custom_id"] for line in output(client, 2)] == ["r1", "r0"]
+
+
+def test_counts_are_wrong_also_without_an_answer(server: FakeServer, gemini: genai.Client) -> None:
+    """One success too many is reported then; no count goes below zero."""
+    server.plan(Fault("miscount"), Fault("error", status=400))
+    name = submit_gemini(gemini)
+    stats = httpx2.get(f"{server.base_urls['gemini']}/v1beta/{name}", headers={"x-goog-api-key": "any"}).json()
+    assert stats["metadata"]["batchStats"] == {
+        "requestCount": "4", "successfulRequestCount": "1", "failedRequestCount": "4"
+    }  # fmt: skip
+
+
+def test_output_is_late_to_the_second(server: FakeServer, client: openai.OpenAI) -> None:
+    """Not there after 59 seconds, there after 61."""
+    server.plan(Fault("late", seconds=60))
+    batch_id = submit(client).id
+    server.advance(seconds=58)
+    assert client.batches.retrieve(batch_id).output_file_id is None
+    server.advance(seconds=3)
+    assert client.batches.retrieve(batch_id).output_file_id
+
+
+def test_the_seed_picks_the_share(client: openai.OpenAI) -> None:
+    """Another seed, other requests of the batch."""
+    picked = set()
+    for seed in range(8):
+        with FakeServer(batch_seconds=0, seed=seed) as other:
+            other.plan(Fault("error", share=0.1, status=400))
+            mine = client.with_options(base_url=other.base_urls["openai"])
+            (line,) = read(mine, mine.batches.retrieve(submit(mine, 10).id).error_file_id)
+            picked.add(line["custom_id"])
+    assert len(picked) > 1
+
+
+def test_each_model_has_its_queue() -> None:
+    """What waits for one model takes no room from another, and what is planned for OpenAI not from Gemini."""
+    with FakeServer(batch_seconds=1000) as slow:
+        slow.plan(Fault("queue", "gemini", tokens=100), Fault("queue", "openai", tokens=1))
+        with genai.Client(api_key="any", http_options={"base_url": slow.base_urls["gemini"]}) as waiting:
+            submit_gemini(waiting)
+            with pytest.raises(errors.ClientError, match="RESOURCE_EXHAUSTED"):
+                submit_gemini(waiting)
+            source = next(iter(waiting.files.list())).name
+            assert waiting.batches.create(model="gemini-2.5-pro", src=source).name
+
+
 def test_every_fault_is_shown_here() -> None:
     """A fault that no test of this module plans is a fault nobody has seen an SDK meet."""
     source = Path(__file__).read_text(encoding="utf-8")

@@ -41,7 +41,7 @@ def play(fake: FakeServer, name: str) -> list[Fault]:
 def lines(count: int = 6) -> str:
     body = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "About snow."}]}
     made = [
-        {"custom_id": f"row-{n}", "method": "POST", "url": "/v1/chat/completions", "body": body} for n in range(count)
+        {"custom_id": f"row-{n}-1", "method": "POST", "url": "/v1/chat/completions", "body": body} for n in range(count)
     ]
     return "\n".join(map(json.dumps, made))
 
@@ -63,7 +63,7 @@ def names(results: list[dict[str, Any]]) -> list[str]:
     return [line["custom_id"] for line in results]
 
 
-IN_ORDER = [f"row-{n}" for n in range(6)]
+IN_ORDER = [f"row-{n}-1" for n in range(6)]
 
 
 def test_lost_create_response(fake: FakeServer, client: openai.OpenAI) -> None:
@@ -92,8 +92,8 @@ def test_one_rejected_row(fake: FakeServer, client: openai.OpenAI) -> None:
     """One line in the error file, all others in the output file."""
     play(fake, "one_rejected_row")
     batch = ended(client)
-    assert names(found(client, batch.error_file_id)) == ["row-3"]
-    assert names(found(client, batch.output_file_id)) == [name for name in IN_ORDER if name != "row-3"]
+    assert names(found(client, batch.error_file_id)) == ["row-3-1"]
+    assert names(found(client, batch.output_file_id)) == [name for name in IN_ORDER if name != "row-3-1"]
 
 
 def test_errors_only_in_the_error_file(fake: FakeServer, client: openai.OpenAI) -> None:
@@ -141,7 +141,7 @@ def test_missing_result_row(fake: FakeServer, client: openai.OpenAI) -> None:
     play(fake, "missing_result_row")
     batch = ended(client)
     assert batch.request_counts is not None and batch.request_counts.completed == 6
-    assert names(found(client, batch.output_file_id)) == [name for name in IN_ORDER if name != "row-3"]
+    assert names(found(client, batch.output_file_id)) == [name for name in IN_ORDER if name != "row-3-1"]
 
 
 def test_no_files_at_all(fake: FakeServer, client: openai.OpenAI) -> None:
@@ -181,9 +181,19 @@ def test_a_script_is_checked(tmp_path: Path) -> None:
         "[[faults]]\nroute = 'create'": "fault 1: the key 'does' is missing",
         "[[faults]]\ndoes = 'lose'\nshare = 0.5": "'lose' makes no use of 'share'",
         "[[faults]]\ndoes = 'error'\nshare = 'half'": "share must be a number, not 'half'",
-        "[[faults]]\ndoes = 'error'\nshare = 2": "share must lie in 0..1, not 2",
+        "[[faults]]\ndoes = 'error'\nshare = 2": "share must lie above 0 and at most at 1, not 2",
         "[[faults]]\ndoes = 'error'\nnth = 1.5": "nth must be a whole number, not 1.5",
         "[[faults]]\ndoes = 'error'\ncustom_id = '('": "custom_id '(' is no regular expression",
+        "[[faults]]\ndoes = 'error'\nnth = 0": "nth counts from 1, not 0",
+        "[[faults]]\ndoes = 'error'\nnth = []": "nth counts from 1, not ()",
+        "[[faults]]\ndoes = 'error'\nshare = 0": "share must lie above 0",
+        "[[faults]]\ndoes = 'status'\nstatus = 99": "99 is no status of an answer with a body",
+        "[[faults]]\ndoes = 'status'\nstatus = 204": "204 is no status",
+        "[[faults]]\ndoes = 'status'\nstatus = 0": "0 is no status",
+        "[[faults]]\ndoes = 'queue'\nnth = 2": "'queue' makes no use of 'nth'",
+        "[[faults]]\ndoes = 'fail'\nprovider = 'anthropic'": "a batch at anthropic cannot fail as a whole",
+        "[[faults]]\ndoes = 'lose'\nprovider = 'openai'\nroute = 'delete'": "openai has no route 'delete'",
+        "[[faults]]\ndoes = 'lag'\nroute = 'create'": "only lists lag, not 'create'",
         "[[fault]]\ndoes = 'lose'": "unknown key 'fault'; a fault script is a list of tables [[faults]]",
         "faults = 3": "a fault script is a list of tables [[faults]]",
         "faults = [3]": "fault 1: not a table",
@@ -207,3 +217,9 @@ def test_the_same_in_three_spellings() -> None:
     fault = Fault("lose", route="poll", nth=(2, 3))
     assert read_faults(path) == read_faults(path.read_text(encoding="utf-8")) == [fault]
     assert read_faults(fault.as_dict()) == read_faults({"faults": [fault.as_dict()]}) == [fault]
+
+
+def test_equal_faults_are_one_whatever_the_number_is_written_as(fake: FakeServer) -> None:
+    """1 and 1.0 are the same second."""
+    fake.plan(Fault("delay", route="cancel", seconds=1))
+    assert fake.fired(Fault("delay", route="cancel", seconds=1.0)) == 0

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from batchfast.fake.anthropic_batch import ARCHIVED_AFTER_S, batch_object, result_line
+from batchfast.fake.anthropic_batch import ARCHIVED_AFTER_S, batch_object, id_of, result_line
 from batchfast.fake.anthropic_body import find_problem, message_body, new_id, read_ask
 from batchfast.fake.anthropic_files import AnthropicFiles
 from batchfast.fake.anthropic_wire import common_headers, error_response, json_response, no_batch
@@ -93,6 +93,7 @@ class Anthropic:
             self.name,
             batch_id,
             source=f"{batch_id}.requests",
+            id_of=id_of,
             total=requests.count,
             detail={"version": call.headers["anthropic-version"]},
             created_at=now,
@@ -148,9 +149,10 @@ class Anthropic:
         if batch is None:
             return no_batch(call)
         now = self.state.now()
-        if batch.ended(now):
+        cancelled = self.state.batches.cancel(batch, now)
+        if cancelled is None:
             return error_response(400, f"Message Batch {batch.id} has ended and cannot be canceled.")
-        return json_response(batch_object(self.state.batches.cancel(batch, now), "canceling", now, call.origin))
+        return json_response(batch_object(cancelled, "canceling", now, call.origin))
 
     def _results(self, call: Incoming) -> Response:
         batch = self.state.batches.get(self.name, call.path["id"])
@@ -160,7 +162,8 @@ class Anthropic:
         if not batch.gives_output(now) or now >= batch.created_at + ARCHIVED_AFTER_S:
             return error_response(404, f"Message Batch {batch.id} has no available results.")
         batch = self.settled(batch)
-        assert batch.outcome is not None
+        if batch.outcome is None:
+            return no_batch(call)
         name = batch.outcome.files.get("output")
         disposition = f"attachment; filename*=utf-8''{batch.id}_results.jsonl"
         headers = {"content-disposition": disposition, **common_headers()}
@@ -191,7 +194,7 @@ class Anthropic:
         lines = result_lines(
             batch,
             self.state.files.path(batch.source),
-            lambda line: str(line["custom_id"]),
+            id_of,
             lambda wanted: result_line(wanted, version),
             shuffled=True,
         )

@@ -49,6 +49,10 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
+def id_of(line: Json) -> str:
+    return str(line["custom_id"])
+
+
 def result_line(wanted: Wanted, version: str) -> Line:
     if wanted.fate != "answered":
         kind = "canceled" if wanted.fate == "cancelled" else "expired"

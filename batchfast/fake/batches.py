@@ -7,8 +7,8 @@ import math
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -44,8 +44,8 @@ class Batches:
         self._files = files
         self._plan = plan
         self._habits = habits
-        self._lock = threading.Lock()
-        self._settling: dict[str, threading.Lock] = {}
+        # One at a time: they would only take turns at the interpreter, and two looks at one batch make it once.
+        self._settling = threading.Lock()
 
     def add(
         self,
@@ -53,6 +53,7 @@ class Batches:
         batch_id: str,
         *,
         source: str,
+        id_of: Callable[[dict[str, Any]], str],
         total: int,
         detail: Mapping[str, Any],
         created_at: float,
@@ -64,6 +65,7 @@ class Batches:
 
         Args:
             source: Name of its JSONL input, already written (`Files.path`).
+            id_of: Finds a request's id in its line of the input.
             detail: The service's own. With a key `errors` the batch fails at the end of its validation.
             window_s: When it expires.
             can_fail: The service has a state for batches that fail as a whole.
@@ -71,6 +73,8 @@ class Batches:
         detail = {**detail, "words": self._habits.words}
         with self._db.writing() as db:
             bound = [one for one in self._plan.for_batch(db, provider) if can_fail or one.fault.does != "fail"]
+            if "errors" not in detail:
+                bound = [one for one in bound if one.fault.does != "expire" or self._meets(one.fault, source, id_of)]
             fails = [one.fault for one in bound if one.fault.does == "fail"]
             if fails:
                 detail.setdefault("errors", [{"code": fails[0].code, "message": fails[0].message}])
@@ -90,8 +94,17 @@ class Batches:
                 detail=json.dumps(detail),
                 faults=json.dumps([[one.id, one.fault.as_dict()] for one in bound]),
             )
-            count_fired(db, Counter(one.id for one in bound if not one.fault.on_requests))
+            # A batch that fails meets no other fault of a batch.
+            met = [one for one in bound if not one.fault.on_requests]
+            met = [one for one in met if one.fault.does == "fail" or "errors" not in detail]
+            count_fired(db, Counter(one.id for one in met))
             return _batch(_row(db, batch_id))
+
+    def _meets(self, fault: Fault, source: str, id_of: Callable[[dict[str, Any]], str]) -> bool:
+        """Whether a batch holds a request that a fault is for: one that does not must not end as if it did."""
+        with self._files.path(source).open("rb") as lines:
+            requests = (json.loads(line) for line in lines if line.strip())
+            return any(fault.takes(self._habits.seed, at, id_of(line)) for at, line in enumerate(requests))
 
     def get(self, provider: str, batch_id: str) -> Batch | None:
         query = "select * from batches where provider = ? and id = ? and not deleted"
@@ -130,9 +143,14 @@ class Batches:
             count_fired(db, Counter(over.keys()))
         return min((fault.tokens for fault in over.values()), default=None)
 
-    def cancel(self, batch: Batch, now: float) -> Batch:
-        """Cancel a batch that has not ended; a second cancel changes nothing."""
-        return self._change(batch, "update batches set cancelled_at = coalesce(cancelled_at, ?) where id = ?", now)
+    def cancel(self, batch: Batch, now: float) -> Batch | None:
+        """Cancel a batch; a second cancel changes nothing. None if it has ended, maybe since it was looked up."""
+        with self._db.writing() as db:
+            current = _batch(_row(db, batch.id))
+            if current.ended(now) or current.outcome is not None:
+                return None
+            db.execute("update batches set cancelled_at = coalesce(cancelled_at, ?) where id = ?", (now, batch.id))
+            return _batch(_row(db, batch.id))
 
     def finish(self, batch_id: str) -> None:
         """Let a batch end now. One that is over stays as it is; raises KeyError if there is none."""
@@ -141,7 +159,8 @@ class Batches:
         if not rows:
             raise KeyError(batch_id)
         if not _batch(rows[0]).ended(now):
-            self._change(_batch(rows[0]), "update batches set finished_at = ? where id = ?", now)
+            with self._db.writing() as db:
+                db.execute("update batches set finished_at = ? where id = ? and outcome is null", (now, batch_id))
 
     def finish_all(self) -> None:
         for row in self._db.rows("select id from batches where not deleted"):
@@ -151,10 +170,11 @@ class Batches:
         with self._db.writing() as db:
             db.execute("update batches set deleted = 1 where id = ?", (batch.id,))
 
-    def _change(self, batch: Batch, query: str, value: float) -> Batch:
-        with self._db.writing() as db:
-            db.execute(query, (value, batch.id))
-            return _batch(_row(db, batch.id))
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """While no results are being written."""
+        with self._settling:
+            yield
 
     def settle(self, batch: Batch, lines: Iterable[Line], files: Mapping[str, File]) -> Batch:
         """
@@ -167,11 +187,12 @@ class Batches:
             lines: Read once, as they are written.
             files: By stream, the file its lines go to. A stream without lines gives no file.
         """
-        with self._lock:
-            settling = self._settling.setdefault(batch.id, threading.Lock())
-        with settling:
-            rows = self._db.rows("select * from batches where id = ? and outcome is not null", batch.id)
-            return _batch(rows[0]) if rows else self._settle(batch, lines, files)
+        with self._settling:
+            rows = self._db.rows("select * from batches where id = ?", batch.id)
+            if not rows:
+                return batch  # reset in the meantime
+            known = _batch(rows[0])
+            return self._settle(batch, lines, files) if known.outcome is None else known
 
     def _settle(self, batch: Batch, lines: Iterable[Line], files: Mapping[str, File]) -> Batch:
         tally = _Tally()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
 from batchfast.fake.records import Batch
 from batchfast.fake.service import Service
 
-# List prices, USD per million tokens read and written. The longest name that a model begins with counts.
+# List prices, USD per million tokens read and written.
 # Collected from public price tables, read 2026-11. What a bill of the fake shows is which calls cost, and how often.
 _USD_PER_MILLION = {
     "openai": {
@@ -19,8 +20,9 @@ _USD_PER_MILLION = {
         "text-embedding-3-large": (0.13, 0), "text-embedding-3-small": (0.02, 0),
     },
     "anthropic": {
-        "claude-haiku-4-5": (1, 5), "claude-haiku-5-5": (0.1, 0.5), "claude-opus-4": (5, 25), "claude-opus-5": (5, 25),
-        "claude-opus-5-5": (4, 20), "claude-sonnet-4": (3, 15), "claude-sonnet-5": (2, 10),
+        "claude-haiku-4-5": (1, 5), "claude-haiku-5-5": (0.1, 0.5), "claude-opus-4-5": (5, 25),
+        "claude-opus-5": (5, 25),
+        "claude-opus-5-5": (4, 20), "claude-sonnet-4-5": (3, 15), "claude-sonnet-5": (2, 10),
     },
     "gemini": {
         "gemini-2.5-flash": (0.3, 2.5), "gemini-2.5-flash-lite": (0.1, 0.4), "gemini-2.5-pro": (1.25, 10),
@@ -28,6 +30,8 @@ _USD_PER_MILLION = {
         "gemini-3.8-flash": (0.75, 3.75), "gemini-4-argon": (2, 10),
     },
 }  # fmt: skip
+# What may follow the name: another model (gpt-5-pro) has another price.
+_SNAPSHOT = r"(-latest|-preview|-\d{4}|-\d{8}|-\d{4}-\d\d-\d\d)?"
 _BATCH_SHARE = 0.5
 
 
@@ -83,7 +87,7 @@ class _Tokens:
     def add(self, model: str, read: int, written: int, share: float) -> None:
         self.read += read
         self.written += written
-        name = max((one for one in self._prices if model.startswith(one)), key=len, default=None)
+        name = next((one for one in self._prices if re.fullmatch(re.escape(one) + _SNAPSHOT, model)), None)
         if name is None:
             self.unpriced.add(model)
             return

@@ -48,9 +48,12 @@ def routes(server: FakeServer) -> list[Route]:
 
     def advance(body: Json) -> Json:
         given = _only(body, "seconds", "minutes", "hours", "days")
-        if not all(isinstance(value, int | float) for value in given.values()):
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in given.values()):
             raise ConfigError("seconds, minutes, hours and days are numbers")
-        server.advance(**given)
+        try:
+            server.advance(**given)
+        except ValueError as exc:
+            raise ConfigError(str(exc)) from exc
         return {"time": server.now()}
 
     def finish(body: Json) -> Json:
@@ -96,7 +99,7 @@ def _route(handler: Callable[[Json], Json]) -> Callable[[Request], Any]:
     async def run(request: Request) -> Response:
         try:
             return JSONResponse(await run_in_threadpool(handler, _body(await request.body())))
-        except (ConfigError, ValueError) as exc:
+        except ConfigError as exc:
             return JSONResponse({"error": str(exc)}, 400)
 
     return run

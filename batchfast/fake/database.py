@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from batchfast.errors import ConfigError
+
 _TABLES = """
 create table if not exists clock (id integer primary key check (id = 1), offset_s real not null);
 insert or ignore into clock values (1, 0);
@@ -38,6 +40,9 @@ class Database:
 
     Args:
         clock: Unix seconds; `advance` adds to it, for every process.
+
+    Raises:
+        ConfigError: What lies there is no database, or a damaged one.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
@@ -45,6 +50,16 @@ class Database:
         self._lock = threading.RLock()
         # One connection, guarded by the lock: calls are short, and the work on results happens outside of it.
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as exc:
+            self._connection.close()
+            raise ConfigError(
+                f"{path} cannot be read as the fake's database ({exc}): delete the folder {path.parent}, which holds "
+                "nothing but the fake's own batches"
+            ) from exc
+
+    def _prepare(self) -> None:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")

@@ -27,6 +27,11 @@ class Plan:
         with self._db.writing() as db:
             db.execute("delete from faults")
 
+    def remove(self, faults: Iterable[Fault]) -> None:
+        with self._db.writing() as db:
+            for fault in faults:
+                db.execute("delete from faults where fault = ?", (json.dumps(fault.as_dict()),))
+
     def fired(self, fault: Fault) -> int:
         """
         How often a planned fault did something, in calls, batches or requests. KeyError if it was not planned.
@@ -50,7 +55,8 @@ class Plan:
         if not self._db.rows("select 1 from faults limit 1"):
             return []
         with self._db.writing() as db:
-            bound = self._count_match(db, provider, route)
+            # Of several that would do the same to a call, the one planned first does.
+            bound = list({one.fault.does: one for one in reversed(self._count_match(db, provider, route))}.values())
             count_fired(db, Counter(one.id for one in bound))
         return [one.fault for one in bound]
 

@@ -9,7 +9,8 @@ request faults   some requests of a batch      error expire refuse truncate malf
 ```
 
 A call fault looks at every call to the service. A batch or request fault binds when a batch is created, so plan it
-before; what it does to that batch never changes afterwards, in no process.
+before; what it does to that batch never changes afterwards, in no process. A call fault has fired when a call met it, a
+batch fault when a batch was bound to it, a request fault when it changed what came of a request.
 
 The same in TOML, one table a fault, its keys those of `Fault`:
 
@@ -83,7 +84,7 @@ class Fault:
             miscount: the counts of the ended batch are off by one.
             shuffle: result lines come in another order.
             error: the request ends in an error of `status`, `code` and `message`. Status 0 is a line with no
-                body at all (OpenAI).
+                body at all (OpenAI; elsewhere an error like any other).
             expire: the request was not reached in time; the batch counts as expired at its usual end, not
                 after a day.
             refuse, truncate, malform, fence, empty: the model refuses, is cut by its limit, writes broken
@@ -119,26 +120,47 @@ class Fault:
     def __post_init__(self) -> None:
         _one_of("fault", self.does, (*_CALL, *_BATCH, *_REQUEST))
         self._check_types()
-        selectors = {"route": self.on_calls, "custom_id": self.on_requests, "share": self.on_requests}
-        for one in fields(self):
-            given = getattr(self, one.name) != one.default
-            known = selectors.get(one.name, one.name in ("does", "provider", "nth", *_SETTINGS.get(self.does, ())))
-            if given and not known:
-                raise ValueError(f"{self.does!r} makes no use of {one.name!r}")
-        if self.provider is not None:
-            _one_of("provider", self.provider, PROVIDERS)
-        if self.route is not None:
-            _one_of("route", self.route, ROUTES)
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise ValueError(f"share must lie in 0..1, not {self.share}")
+        self._check_use()
+        for name, known in (("provider", PROVIDERS), ("route", ROUTES)):
+            if getattr(self, name) is not None:
+                _one_of(name, getattr(self, name), known)
+        if (self.does, self.provider) == ("fail", "anthropic"):
+            raise ValueError("a batch at anthropic cannot fail as a whole")
+        if (self.provider, self.route) == ("openai", "delete"):
+            raise ValueError("openai has no route 'delete'")
+        if self.does == "lag" and self.route not in (None, "list", "list_files"):
+            raise ValueError(f"only lists lag, not {self.route!r}")
+        self._check_ranges()
         if self.custom_id is not None:
             try:
                 re.compile(self.custom_id)
             except re.error as exc:
                 raise ValueError(f"custom_id {self.custom_id!r} is no regular expression: {exc}") from exc
 
+    def _check_use(self) -> None:
+        """Refuse what this fault makes no use of."""
+        used = {"does", "provider", *_SETTINGS.get(self.does, ())}
+        used |= {"nth"} if self.does != "queue" else set()
+        used |= {"route"} if self.on_calls else set()
+        used |= {"custom_id", "share"} if self.on_requests else set()
+        for one in fields(self):
+            if getattr(self, one.name) != one.default and one.name not in used:
+                raise ValueError(f"{self.does!r} makes no use of {one.name!r}")
+
+    def _check_ranges(self) -> None:
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share must lie above 0 and at most at 1, not {self.share}")
+        numbers = self.nth if isinstance(self.nth, tuple) else (1 if self.nth is None else self.nth,)
+        if not numbers or min(numbers) < 1:
+            raise ValueError(f"nth counts from 1, not {self.nth!r}")
+        nothing = self.does == "error" and self.status == 0
+        if not nothing and (not 200 <= self.status <= 599 or self.status in (204, 304)):
+            raise ValueError(f"{self.status} is no status of an answer with a body")
+
     def _check_types(self) -> None:
         for one in fields(self)[1:]:
+            if one.name in ("seconds", "retry_after", "share") and type(getattr(self, one.name)) is int:
+                object.__setattr__(self, one.name, float(getattr(self, one.name)))  # 1 and 1.0 are one fault
             value, kind = getattr(self, one.name), str(one.type)
             for each in value if isinstance(value, tuple) and "tuple" in kind else (value,):
                 wrong = None if each is None else _wrong(each, kind)

@@ -60,6 +60,11 @@ class Files:
         rows = self._db.rows("select * from files where provider = ? and id = ?", provider, file_id)
         return next(iter(self._living(rows)), None)
 
+    def named(self, provider: str, name: str) -> File | None:
+        """The file that goes by a name now, where clients give the names and may give one again."""
+        rows = self._db.rows("select * from files where provider = ? and name = ?", provider, name)
+        return next(iter(self._living(rows)), None)
+
     def all(self, provider: str) -> list[File]:
         """All files that can be had, newest first."""
         return self._living(self._db.rows("select * from files where provider = ? order by seq desc", provider))
@@ -84,8 +89,14 @@ class Files:
     def upload(self, provider: str, upload_id: str) -> Upload | None:
         rows = self._db.rows("select * from uploads where provider = ? and id = ?", provider, upload_id)
         for row in rows:
-            return Upload(row["id"], row["size"], json.loads(row["detail"]), row["file_id"], row["size"])
+            return Upload(row["id"], json.loads(row["detail"]), row["file_id"], row["size"])
         return None
+
+    def cancel_upload(self, upload: Upload) -> None:
+        """Forget an upload and what was received of it."""
+        with self._db.writing() as db:
+            db.execute("delete from uploads where id = ?", (upload.id,))
+        self.path(f"{upload.id}.part").unlink(missing_ok=True)
 
     def append_upload(self, upload: Upload, chunk: IO[bytes]) -> int:
         """Add a piece at the end of what was received. Returns the new size."""

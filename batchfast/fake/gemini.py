@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import uuid4
 
 from starlette.responses import Response
 
@@ -21,10 +22,11 @@ from batchfast.fake.gemini_batch import (
     output_of,
     request_id,
     result_line,
+    results_file,
     results_id,
-    written_tokens,
 )
-from batchfast.fake.gemini_body import camel_case, content_body, find_problem, read_ask, wrong_value
+from batchfast.fake.gemini_body import camel_case, content_body, find_problem, read_asks, written_tokens, wrong_value
+from batchfast.fake.gemini_inline import filled
 from batchfast.fake.gemini_upload import FILE_LIFETIME_S, LOWER, Uploads
 from batchfast.fake.gemini_wire import (
     common_headers,
@@ -126,15 +128,17 @@ class Gemini:
         return json_response(page_body("files", objects, start + size, len(files)))
 
     def _found(self, call: Incoming) -> File | None:
-        return self.state.files.get(self.name, f"files-{call.path['id']}")
+        return self.state.files.named(self.name, call.path["id"])
 
     def _file(self, call: Incoming) -> Response:
         file = self._found(call)
         return no_file(call.path["id"]) if file is None else json_response(file_object(file, call))
 
     def _delete_file(self, call: Incoming) -> Response:
-        if not self.state.files.delete(self.name, f"files-{call.path['id']}"):
+        file = self._found(call)
+        if file is None:
             return no_file(call.path["id"])
+        self.state.files.delete(self.name, file.id)
         return json_response({})
 
     def _download(self, call: Incoming) -> Response:
@@ -171,7 +175,7 @@ class Gemini:
         detail: Json = {"model": f"models/{model}", "display_name": batch.get("displayName"), "embeds": embeds}
         if source.get("fileName") is not None:
             name = str(source["fileName"]).removeprefix("files/")
-            file = self.state.files.get(self.name, f"files-{name}")
+            file = self.state.files.named(self.name, name)
             if file is None:
                 return no_file(name)
             detail["file"] = f"files/{name}"
@@ -190,8 +194,8 @@ class Gemini:
         if limit is not None:
             return error_response(429, f"You exceeded your current quota: {limit:,} enqueued tokens for the model.")
         accepted = self.state.batches.add(
-            self.name, f"batches/{batch_id}", source=stored, total=total, detail=detail, created_at=now,
-            window_s=BATCH_WINDOW_S,
+            self.name, f"batches/{batch_id}", source=stored, id_of=request_id, total=total, detail=detail,
+            created_at=now, window_s=BATCH_WINDOW_S,
         )  # fmt: skip
         return json_response(operation(accepted, "PENDING"))
 
@@ -204,21 +208,27 @@ class Gemini:
         if page is None:
             return error_response(400, "Invalid page size or page token.")
         size, start = page
-        operations = [self._seen(one, now, inline=False) for one in batches[start : start + size]]
+        operations = [self._shown(self._as_of(one, now), now) for one in batches[start : start + size]]
         return json_response(page_body("operations", operations, start + size, len(batches)))
 
     def _poll(self, call: Incoming) -> Response:
         batch = self.state.batches.get(self.name, f"batches/{call.path['id']}")
-        return no_batch(call) if batch is None else json_response(self._seen(batch, self.state.now()))
+        if batch is None:
+            return no_batch(call)
+        now = self.state.now()
+        batch = self._as_of(batch, now)
+        results = results_file(batch)
+        if "file" in batch.detail or results is None:
+            return json_response(self._shown(batch, now, []))
+        place = uuid4().hex
+        return filled(self._shown(batch, now, [place]), place, self.state.files.path(results))
 
     def _cancel(self, call: Incoming) -> Response:
         batch = self.state.batches.get(self.name, f"batches/{call.path['id']}")
         if batch is None:
             return no_batch(call)
-        now = self.state.now()
-        if batch.ended(now):
+        if self.state.batches.cancel(batch, self.state.now()) is None:
             return error_response(400, f"Batch {batch.id} is already finished.", kind="FAILED_PRECONDITION")
-        self.state.batches.cancel(batch, now)
         return json_response({})
 
     def _delete(self, call: Incoming) -> Response:
@@ -235,9 +245,10 @@ class Gemini:
         problem = find_problem(request)
         if problem:
             return error_response(400, problem)
-        reply = answer(read_ask(request, call.path["model"]), seed=self.state.seed, words=self.state.words)
-        body = content_body(request, reply, call.path["model"], FRESH)
-        self.state.count_answer(self.name, call.path["model"], reply.input_tokens, written_tokens(body))
+        model, seed, words = call.path["model"], self.state.seed, self.state.words
+        replies = [answer(ask, seed=seed, words=words) for ask in read_asks(request, model)]
+        body = content_body(request, replies, model, FRESH)
+        self.state.count_answer(self.name, model, replies[0].input_tokens, written_tokens(body))
         return json_response(body)
 
     def _embed(self, call: Incoming) -> Response:
@@ -264,13 +275,15 @@ class Gemini:
         self.state.count_answer(self.name, model, sum(read for _, read in made), 0)
         return [vector for vector, _ in made]
 
-    def _seen(self, batch: Batch, now: float, *, inline: bool = True) -> Json:
-        """The operation as it is now; the first look at one that is over writes its results."""
-        if batch.ended(now) and batch.life.end != "failed":
-            batch = self.settled(batch)
+    def _as_of(self, batch: Batch, now: float) -> Batch:
+        """The first look at one that is over writes its results."""
+        return self.settled(batch) if batch.ended(now) and batch.life.end != "failed" else batch
+
+    def _shown(self, batch: Batch, now: float, items: list[str] | None = None) -> Json:
+        """The operation as it is now. `items` as in `output_of`."""
         state = batch_state(batch, now)
-        shown = state == "SUCCEEDED" and batch.gives_output(now)
-        return operation(batch, state, output_of(batch, self.state.files.path, inline=inline) if shown else None)
+        gives = state == "SUCCEEDED" and batch.gives_output(now)
+        return operation(batch, state, output_of(batch, items) if gives else None)
 
     def settled(self, batch: Batch) -> Batch:
         name, ended_at = results_id(batch), batch.life.ended_at

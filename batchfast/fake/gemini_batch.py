@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from batchfast.fake import gemini_embeddings
-from batchfast.fake.gemini_body import camel_case, content_body, find_problem, find_unknown, read_ask
+from batchfast.fake.gemini_body import camel_case, content_body, find_problem, find_unknown, read_asks, written_tokens
+from batchfast.fake.gemini_inline import stored
 from batchfast.fake.gemini_wire import GRPC, compact, nanos
 from batchfast.fake.ids import seeded
 from batchfast.fake.records import Batch, Line
@@ -70,21 +69,22 @@ def operation(batch: Batch, state: str, output: Json | None = None) -> Json:
     return made
 
 
-def output_of(batch: Batch, folder: Callable[[str], Path], *, inline: bool) -> Json:
+def output_of(batch: Batch, items: list[str] | None = None) -> Json:
     """
     Where the results are, or the results themselves if the requests came inline.
 
     Args:
-        inline: False leaves those out, as lists do.
+        items: What stands for those; None leaves them out, as lists do.
     """
-    name = None if batch.outcome is None else batch.outcome.files.get("output")
     if "file" in batch.detail:
-        return {"responsesFile": f"files/{results_id(batch)}"} if name else {}
-    if not inline:
-        return {}
-    lines = folder(name).read_bytes().splitlines() if name else []
+        return {"responsesFile": f"files/{results_id(batch)}"} if results_file(batch) else {}
     member = "inlinedEmbedContentResponses" if _embeds(batch) else "inlinedResponses"
-    return {member: {"inlinedResponses": [json.loads(line) for line in lines]}}
+    return {} if items is None else {member: {"inlinedResponses": items}}
+
+
+def results_file(batch: Batch) -> str | None:
+    """Where the results lie in the state's folder; None if there are none."""
+    return None if batch.outcome is None else batch.outcome.files.get("output")
 
 
 def results_id(batch: Batch) -> str:
@@ -98,7 +98,7 @@ def _stats(batch: Batch) -> Json:
         done, failed = batch.answered_count, counts.get("errored", 0) + counts.get("cancelled", 0)
     stats = {
         "requestCount": batch.total,
-        "pendingRequestCount": batch.total - done - failed,
+        "pendingRequestCount": max(0, batch.total - done - failed),
         "successfulRequestCount": done,
         "failedRequestCount": failed,
     }
@@ -149,14 +149,15 @@ def request_id(line: Json) -> str:
 
 def result_line(wanted: Wanted, batch: Batch) -> Line:
     if not _gives_results(batch):
-        return Line(b"", wanted.fate, copies=0)
+        return Line(b"", batch.life.end, copies=0)
     line = camel_case(wanted.line)
     inline = "file" not in batch.detail
+    encoded = stored if inline else compact
     echo = {"metadata": wanted.line["metadata"]} if "metadata" in wanted.line else {}
     if not inline:
         echo = {"key": wanted.line["key"]} if "key" in wanted.line else {}
     if wanted.fate != "answered":
-        return Line(compact({"error": {"code": GRPC[499][0]}, **echo}), wanted.fate)
+        return Line(encoded({"error": {"code": GRPC[499][0]}, **echo}), wanted.fate)
     request = line.get("request")
     problem = find_unknown(line, ("request", "metadata" if inline else "key"), "the line")
     model = batch.detail["model"].removeprefix("models/")
@@ -170,28 +171,22 @@ def result_line(wanted: Wanted, batch: Batch) -> Line:
         problem = fault.message or f"Planned error {fault.status}."
         error = {"code": GRPC.get(fault.status, (13, ""))[0], "message": problem}
     if problem is not None:
-        return Line(compact({"error": error, **echo}), "errored")
+        return Line(encoded({"error": error, **echo}), "errored")
     assert isinstance(request, dict)
     if _embeds(batch):
         vector, read = gemini_embeddings.embedding(request, model)
         body, written = {"tokenCount": str(read), "embedding": vector}, 0
     else:
-        reply = wanted.reply(read_ask(request, model))
-        body = content_body(request, reply, model, wanted.ids)
-        read, written = reply.input_tokens, written_tokens(body)
+        replies = [wanted.reply(ask) for ask in read_asks(request, model)]
+        body = content_body(request, replies, model, wanted.ids)
+        read, written = replies[0].input_tokens, written_tokens(body)
     if not inline:
         body = _shuffled(body, wanted.ids)  # in files the order of the keys differs from line to line
-    return Line(compact({"response": body, **echo}), "succeeded", "output", read, written, model)
+    return Line(encoded({"response": body, **echo}), "succeeded", "output", read, written, model)
 
 
 def _embeds(batch: Batch) -> bool:
     return bool(batch.detail.get("embeds"))
-
-
-def written_tokens(body: Json) -> int:
-    """The tokens of an answer that are billed as output, thoughts included."""
-    usage = body["usageMetadata"]
-    return int(usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0))
 
 
 def _shuffled(value: Any, source: random.Random) -> Any:

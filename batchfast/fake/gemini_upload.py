@@ -52,7 +52,13 @@ class Uploads:
             return response
         if over:
             return _refused(upload_id, 400, "Upload has already been finalized.")
-        return self._piece(call, upload, command)
+        if command == "cancel":
+            self._state.files.cancel_upload(upload)
+            return upload_response(upload_id, "cancelled")
+        wanted = {one.strip() for one in command.split(",")}
+        if not wanted <= {"upload", "finalize"}:
+            return _refused(upload_id, 400, f"Invalid upload command: {command!r}.", status="active")
+        return self._piece(call, upload, wanted)
 
     def _start(self, call: Incoming) -> Response:
         try:
@@ -80,16 +86,16 @@ class Uploads:
         response.headers["x-goog-upload-chunk-granularity"] = str(_CHUNK_GRANULARITY)
         return response
 
-    def _piece(self, call: Incoming, upload: Upload, command: str) -> Response:
+    def _piece(self, call: Incoming, upload: Upload, wanted: set[str]) -> Response:
         received = upload.received
-        if "upload" in command:
+        if "upload" in wanted:
             if call.headers.get("x-goog-upload-offset") != str(received):
                 message = f"Invalid upload offset: expected {received}."
                 return _refused(upload.id, 400, message, status="active")
             received = self._state.files.append_upload(upload, call.body)
             if received > MAX_FILE_BYTES:
                 return _refused(upload.id, 400, too_large(received))
-        if "finalize" not in command:
+        if "finalize" not in wanted:
             return upload_response(upload.id, "active")
         if self._is_taken(upload.detail["id"]):
             return _refused(upload.id, 409, f"File 'files/{upload.detail['id']}' already exists.")
@@ -97,14 +103,15 @@ class Uploads:
         return upload_response(upload.id, "final", answer=json_response(body))
 
     def _is_taken(self, name: str) -> bool:
-        return bool(name) and self._state.files.get(self._provider, f"files-{name}") is not None
+        return bool(name) and self._state.files.named(self._provider, name) is not None
 
     def _finished(self, upload: Upload, received: int) -> File:
         now = self._state.now()
         name = upload.detail["id"] or letters(FRESH, 12, LOWER)
         digest = sha256_of(self._state.files.path(f"{upload.id}.part"))
         detail = {**upload.detail, "id": name, "sha256": digest, "source": "UPLOADED"}
-        file = File(f"files-{name}", self._provider, name, "batch", received, now, now + FILE_LIFETIME_S, detail)
+        # Its bytes go by the upload's id: a batch keeps reading them when the name has been given again.
+        file = File(upload.id, self._provider, name, "batch", received, now, now + FILE_LIFETIME_S, detail)
         return self._state.files.finish_upload(upload, file)
 
 

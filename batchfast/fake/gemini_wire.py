@@ -21,6 +21,7 @@ GRPC = {
     "NOT_FOUND"), 409: (6, "ALREADY_EXISTS"), 413: (3, "INVALID_ARGUMENT"), 429: (8, "RESOURCE_EXHAUSTED"),
     499: (1, "CANCELLED"), 500: (13, "INTERNAL"), 503: (14, "UNAVAILABLE"), 504: (4, "DEADLINE_EXCEEDED"),
 }  # fmt: skip
+JSON_TYPE = "application/json; charset=UTF-8"
 MAX_FILE_BYTES = 2_000_000_000
 _ALT_SVC = 'h3=":443"; ma=2592000,h3-29=":443"; ma=2592000'
 
@@ -67,6 +68,10 @@ def compact(body: Json) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def indented(body: Json) -> str:
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
 def common_headers() -> dict[str, str]:
     """The headers of every answer but those to uploads. None of them tells one call from another."""
     return {
@@ -81,8 +86,7 @@ def common_headers() -> dict[str, str]:
 
 
 def json_response(body: Json, status: int = 200) -> Response:
-    text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-    return Response(text, status, common_headers(), media_type="application/json; charset=UTF-8")
+    return Response(indented(body), status, common_headers(), media_type=JSON_TYPE)
 
 
 def error_response(
@@ -100,12 +104,12 @@ def upload_response(upload_id: str, status: str, *, answer: Response | None = No
     What the upload server says, which is another one than that of the API.
 
     Args:
-        status: active or final. The SDK takes an answer without it for a lost one and sends the piece again.
+        status: active, final or cancelled. The SDK takes an answer without it for a lost one and sends the piece again.
         answer: Its status and body; None is an empty 200.
     """
     made = Response(b"", media_type="text/plain")
     if answer is not None:
-        made = Response(answer.body, answer.status_code, media_type="application/json; charset=UTF-8")
+        made = Response(answer.body, answer.status_code, media_type=JSON_TYPE)
         made.headers["vary"] = "Origin, X-Origin, Referer"
     made.headers["x-goog-upload-status"] = status
     if upload_id:

@@ -248,8 +248,20 @@ LANGUAGES = {
     ),
 }
 
-# What a prompt counts a text's length in.
+# What a prompt counts a text's length in, and what makes the number a bound: before it, after it.
 LENGTH_UNITS = "words?|mots?|Wörtern?|Worte|palabras?|parole|palavras?|woorden|単語|文字|语|词|字"
+_NOT = r"(?:no|not|never|\w+n't) (?:\w+ ){0,2}"
+LEAST_BEFORE = rf"at least|{_NOT}(?:fewer|less) than|(?:a )?minimum(?: of)?|au moins|mindestens|al menos|almeno|pelo menos|minstens"
+LEAST_AFTER = "or more|(?:at )?minimum|at least|ou plus|oder mehr|o más|o più|ou mais|of meer|以上"
+MOST_BEFORE = (
+    rf"at most|{_NOT}(?:more than|longer than|over|exceed(?:ing)?)|(?:a )?max(?:imum)?(?: of)?|up to|within|under"
+    "|au plus|höchstens|maximal|como máximo|al massimo|no máximo|hoogstens|不超过"
+)
+MOST_AFTER = (
+    "or (?:fewer|less|under)|(?:at )?max(?:imum)?|at most|ou moins|oder weniger|o menos|o meno|ou menos|of minder"
+    "|以内|以下"
+)
+ABOVE_BEFORE, BELOW_BEFORE = "more than|over|plus de|mehr als", "(?:fewer|less) than|below|moins de|weniger als"
 
 _NAMES = [name for language in LANGUAGES.values() for name in language.names]
 _BY_NAME = LANGUAGES | {name.lower(): language for language in LANGUAGES.values() for name in language.names}

@@ -19,6 +19,7 @@ from batchfast.fake.openai_batch import (
     batch_error,
     batch_object,
     check_input,
+    id_of,
     output_expiry,
     result_line,
 )
@@ -225,6 +226,7 @@ class OpenAI:
             self.name,
             "batch_" + timed_hex(FRESH, now),
             source=str(body["input_file_id"]),
+            id_of=id_of,
             total=total,
             detail=detail,
             created_at=now,
@@ -248,10 +250,10 @@ class OpenAI:
         if batch is None:
             return no_batch(call.path["id"])
         now = self.state.now()
-        if batch.ended(now):
+        cancelled = self.state.batches.cancel(batch, now)
+        if cancelled is None:
             return error_response(409, f"Cannot cancel a batch with status '{batch.phase(now)}'.")
-        batch = self.state.batches.cancel(batch, now)
-        return json_text(json.dumps(batch_object(batch, "cancelling", now), separators=(",", ":")))
+        return json_text(json.dumps(batch_object(cancelled, "cancelling", now), separators=(",", ":")))
 
     def _seen(self, batch: Batch, now: float) -> Json:
         """The batch as it is now; the first look at an ended one writes its files."""
@@ -273,7 +275,7 @@ class OpenAI:
         lines = result_lines(
             batch,
             self.state.files.path(batch.source),
-            lambda line: str(line["custom_id"]),
+            id_of,
             lambda wanted: result_line(wanted, batch, started=started),
         )
         return self.state.batches.settle(batch, lines, files)

@@ -105,6 +105,10 @@ def output_expiry(batch: Batch) -> float | None:
     return None if seconds is None else batch.life.writing_at + float(seconds)
 
 
+def id_of(line: Json) -> str:
+    return str(line["custom_id"])
+
+
 def check_input(path: Path, endpoint: str) -> tuple[int, str | None, list[Json]]:
     """Read an input file as the service does while validating: requests, their model, and what is wrong with them."""
     errors: list[Json] = []

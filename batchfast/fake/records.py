@@ -39,7 +39,6 @@ class Upload:
     """A file that arrives in pieces; `received` bytes are here so far."""
 
     id: str
-    size: int
     detail: Mapping[str, Any]
     file_id: str | None
     received: int

@@ -18,7 +18,18 @@ from typing import Any, Literal
 
 from batchfast.fake.filler import count_in, fill
 from batchfast.fake.ids import seeded
-from batchfast.fake.languages import LENGTH_UNITS, Language, asked_language, word_pool
+from batchfast.fake.languages import (
+    ABOVE_BEFORE,
+    BELOW_BEFORE,
+    LEAST_AFTER,
+    LEAST_BEFORE,
+    LENGTH_UNITS,
+    MOST_AFTER,
+    MOST_BEFORE,
+    Language,
+    asked_language,
+    word_pool,
+)
 from batchfast.fake.schema_plans import Schema, plan_for
 
 _CHARS_PER_TOKEN = 4
@@ -46,12 +57,20 @@ _LONG_WORD = re.compile(r"[^\W\d_]{5,}")
 _KIND = re.compile(
     rf"\b(?:of|write|generate)\s+(?:an?|the)\s+([^{_STOPS}]{{3,60}}?)\s+(?:in|about|on|for|with)\b", re.IGNORECASE
 )
+_NUMBER = r"\d{1,3}(?:,\d{3})+|\d{1,6}"
+# Begins with a digit, so that the search for one is quick in a long prompt.
 _LENGTH = re.compile(
-    r"(?:\b(?:about|around|roughly|some|environ|etwa|ungefähr|unas|circa|cerca de|ongeveer)\s+)?"
-    r"(?<![A-Za-z0-9.,])(\d{1,6})(?:\s*(?:-|–|〜|to|and|or|à|et|bis|und|y|a|e|tot|en)\s*(\d{1,6}))?"
+    rf"(?<![A-Za-z0-9.,])({_NUMBER})(?:\s*(?:-|–|〜|to|and|or|à|et|bis|und|y|a|e|tot|en)\s*({_NUMBER}))?"
     rf"[\s-]*({LENGTH_UNITS})",
     re.IGNORECASE,
 )
+_BEFORE_LENGTH = re.compile(
+    rf"(?:\b|(?=[^\x00-\x7f]))(?:(?P<least>{LEAST_BEFORE})|(?P<most>{MOST_BEFORE})|(?P<above>{ABOVE_BEFORE})"
+    rf"|(?P<below>{BELOW_BEFORE})|about|around|roughly|some|environ|etwa|ungefähr|unas|circa|cerca de|ongeveer)\s*$",
+    re.IGNORECASE,
+)
+_AFTER_LENGTH = re.compile(rf"[\s,(]*(?:(?P<least>{LEAST_AFTER})|(?P<most>{MOST_AFTER}))", re.IGNORECASE)
+_WIDEST_BEFORE = 40  # characters of the longest of those words
 
 Finish = Literal["stop", "length", "refusal"]
 
@@ -180,8 +199,8 @@ class _Wish:
 
 @lru_cache(maxsize=4096)
 def _read_wish(user: str, system: str) -> _Wish:
-    length = next((found for found in map(_LENGTH.search, (user, system)) if found), None)
-    rest = _LENGTH.sub("", user) if length else user
+    rest, said = _without_lengths(user)
+    said = said or _without_lengths(system)[1]
     topic = next((found for found in (pattern.search(rest) for pattern in _TOPICS) if found), None)
     # The first word is the verb.
     words = _LONG_WORD.findall(rest)[1:]
@@ -190,19 +209,45 @@ def _read_wish(user: str, system: str) -> _Wish:
         asked_language(user, system),
         (topic[topic.lastindex or 0] if topic else max(words, key=len, default="the subject")).strip()[:80],
         kind[1] if kind else "text",
-        _words_said(length) if length else None,
+        said[0] if said else None,
         count_in(rest) or 1,
     )
 
 
-def _words_said(length: re.Match[str]) -> tuple[int, int]:
-    """Least and most words: a range as it stands, one number with a tenth to either side."""
-    one, other = int(length[1]), int(length[2] or length[1])
-    low, high = (one, other) if length[2] else (one - one // 10, one + one // 10)
+def _without_lengths(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text without the lengths it names, and these: least and most words."""
+    rest, said, at = [], [], 0
+    for length in _LENGTH.finditer(text):
+        # "In 2024 words changed": lengths in that region are round numbers.
+        if not length[2] and 1900 < _whole(length[1]) < 2100 and _whole(length[1]) % 50:
+            continue
+        before = _BEFORE_LENGTH.search(text, max(at, length.start() - _WIDEST_BEFORE), length.start())
+        after = _AFTER_LENGTH.match(text, length.end())
+        said.append(_words_said(length, before, after))
+        rest.append(text[at : before.start() if before else length.start()])
+        at = after.end() if after else length.end()
+    return "".join((*rest, text[at:])), said
+
+
+def _words_said(length: re.Match[str], before: re.Match[str] | None, after: re.Match[str] | None) -> tuple[int, int]:
+    """Least and most words: a range as it stands, a bound as one end, else a tenth to either side."""
+    one, other = (_whole(length[group] or length[1]) for group in (1, 2))
+    bounds = {name for found in (before, after) if found for name, text in found.groupdict().items() if text}
+    low, high = one - one // 10, one + one // 10
+    if length[2]:
+        low, high = one, other
+    elif not bounds.isdisjoint(("least", "above")):
+        low, high = one + ("above" in bounds), one + one // 5 + 1
+    elif bounds:
+        low, high = one - one // 5 - 1, one - ("below" in bounds)
     if length[3] in ("字", "文字"):
         low, high = low // _CHARS_PER_WORD, high // _CHARS_PER_WORD
     low = min(max(low, 1), _MAX_WORDS)
     return low, min(max(low, high), _MAX_WORDS)
+
+
+def _whole(number: str) -> int:
+    return int(number.replace(",", ""))
 
 
 class _Writer:
@@ -242,6 +287,7 @@ class _Writer:
         return self.rng.choice(self._pool)
 
     def _say(self, sentence: str) -> str:
-        a, b, c = self.rng.choices(self._pool, k=3)
+        draw, pool, size = self.rng.random, self._pool, len(self._pool)
+        a, b, c = pool[int(draw() * size)], pool[int(draw() * size)], pool[int(draw() * size)]
         said = sentence.format(topic=self._topic, kind=self._kind, a=a, b=b, c=c)
         return said[0].upper() + said[1:]

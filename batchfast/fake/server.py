@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -28,6 +30,9 @@ _ENV = {
     "anthropic": ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
     "gemini": ("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"),
 }
+
+
+_END_OF_TIME = 253_000_000_000  # in the year 9987: later times cannot be written as a date
 
 
 class Call(NamedTuple):
@@ -84,6 +89,12 @@ class FakeServer:
         words: tuple[int, int] = (60, 150),
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if not 0 <= batch_seconds < math.inf:
+            raise ValueError(f"batch_seconds must be a number of seconds from 0 up, not {batch_seconds}")
+        if not 1 <= words[0] <= words[1]:
+            raise ValueError(f"words must be least and most, from 1 up, not {words}")
+        if not host:
+            raise ValueError("host must name an address; 127.0.0.1 is this machine alone")
         self.calls: list[Call] = []
         self.unknown_routes: list[str] = []
         self.errors: list[Exception] = []
@@ -101,10 +112,18 @@ class FakeServer:
         if self._running is not None:
             raise RuntimeError(f"the fake is running already, at {self.url}")
         listener = _listen(*self._address)
-        folder = self._folder or Path(tempfile.mkdtemp(prefix="batchfast-fake-"))
-        state = State(folder, batch_seconds=self._batch_seconds, seed=self._seed, words=self._words, clock=self._clock)
-        services = _services(state)
-        self._running = _Running(folder, state, services, listener, self._app(services))
+        with ExitStack() as undo:
+            undo.callback(listener.close)
+            folder = self._folder or Path(tempfile.mkdtemp(prefix="batchfast-fake-"))
+            if self._temporary:
+                undo.callback(shutil.rmtree, folder)
+            state = State(
+                folder, batch_seconds=self._batch_seconds, seed=self._seed, words=self._words, clock=self._clock
+            )
+            undo.callback(state.close)
+            services = _services(state)
+            self._running = _Running(folder, state, services, listener, self._app(services))
+            undo.pop_all()
         return self
 
     def stop(self) -> None:
@@ -152,8 +171,8 @@ class FakeServer:
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
         """Move the fake's time forward, for every process that serves this folder. ValueError if that is backward."""
         total = seconds + 60 * minutes + 3600 * hours + 86_400 * days
-        if not 0 <= total < 1e11:
-            raise ValueError(f"time moves forward only, and not by {total} s")
+        if not total >= 0 or self.now() + total > _END_OF_TIME:
+            raise ValueError(f"time moves forward only, to the year 9999 at most, and not by {total} s")
         self._state.advance(total)
 
     def finish(self, batch: str | AcceptedBatch) -> None:
@@ -176,6 +195,10 @@ class FakeServer:
     def plan(self, *faults: Fault) -> None:
         """Let things go wrong from now on, until `reset`."""
         self._state.plan.add(faults)
+
+    def unplan(self, *faults: Fault) -> None:
+        """Forget these of the planned faults. What is bound to a batch already stays."""
+        self._state.plan.remove(faults)
 
     def forget_faults(self) -> None:
         """Forget the plan. What is bound to a batch already stays."""
@@ -262,7 +285,9 @@ class FakeServer:
         ]
         # 405 is a known path with a method no service has.
         handlers = {404: unknown, 405: unknown, ClientDisconnect: left, Exception: broken}
-        return self._watched(Starlette(routes=mounts, exception_handlers=handlers))
+        app = Starlette(routes=mounts, exception_handlers=handlers)
+        app.router.redirect_slashes = False
+        return self._watched(app)
 
     def _watched(self, app: Starlette) -> ASGIApp:
         """The app, with what breaks in it kept: also where an answer has begun and can only be cut off."""

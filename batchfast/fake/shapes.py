@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -54,10 +55,13 @@ def refuse_constant(name: str) -> Any:
 
 
 def check_json(value: Any) -> None:
-    """Raises ValueError for nesting beyond `MAX_NESTING`, and for lone surrogates, which no answer could repeat."""
+    """
+    Raises ValueError for nesting beyond `MAX_NESTING`, and for what no answer could repeat: lone surrogates, and
+    numbers like 1e999 that no float holds.
+    """
     if _is_deeper(value, MAX_NESTING):
         raise ValueError("nested too deeply")
-    if r"\ud" in json.dumps(value):
+    if r"\ud" in json.dumps(value, allow_nan=False):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as exc:
@@ -118,11 +122,13 @@ def as_whole(value: Any, where: str, *, least: int = 1, most: int = 1 << 62, str
     return value
 
 
-def as_number(value: Any, where: str) -> float | None:
+def as_number(value: Any, where: str, *, least: float = -_MAX_NUMBER, most: float = _MAX_NUMBER) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_NUMBER:
         raise WrongType(where, "a number")
+    if not least <= value <= most:
+        raise WrongType(where, f"a number between {least:g} and {most:g}")
     return value
 
 
@@ -147,8 +153,14 @@ def as_schema(value: Any, where: str) -> Json:
         WrongType: A keyword has a value of the wrong type or size, or a reference leads nowhere or back to itself.
     """
     schema = as_object(value, where)
-    _SchemaCheck(schema).check(schema, where, ())
+    _check_schema(json.dumps(schema), where)
     return schema
+
+
+@lru_cache(maxsize=256)  # all lines of a batch have the same one, as a rule
+def _check_schema(schema_json: str, where: str) -> None:
+    schema = json.loads(schema_json)
+    _SchemaCheck(schema).check(schema, where, ())
 
 
 def find_reference(root: Mapping[str, Any], reference: str) -> Json | bool:

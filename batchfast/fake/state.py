@@ -51,8 +51,9 @@ class State:
 
     def reset(self) -> None:
         """Forget everything: files, batches, faults, and time moved forward."""
-        self._db.clear()
-        self.files.clear()
+        with self.batches.at_rest():
+            self._db.clear()
+            self.files.clear()
 
     def now(self) -> float:
         """The fake's time, in unix seconds: the clock and what `advance` added, in any process."""
