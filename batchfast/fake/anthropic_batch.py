@@ -21,10 +21,11 @@ def batch_object(batch: Batch, status: str, now: float, origin: str) -> Json:
     ended = status == "ended"
     if ended and batch.outcome is not None:
         done = batch.outcome.counts
+        answered, errored = batch.reported
         counts = {
             "processing": 0,
-            "succeeded": batch.answered_count,
-            "errored": done.get("errored", 0),
+            "succeeded": answered,
+            "errored": errored,
             "canceled": done.get("cancelled", 0),
             "expired": done.get("expired", 0),
         }

@@ -55,8 +55,10 @@ class Plan:
         if not self._db.rows("select 1 from faults limit 1"):
             return []
         with self._db.writing() as db:
-            # Of several that would do the same to a call, the one planned first does.
-            bound = list({one.fault.does: one for one in reversed(self._count_match(db, provider, route))}.values())
+            bound = self._count_match(db, provider, route)
+            # A call has one status: that of the fault planned first.
+            first = next((one for one in bound if one.fault.does == "status"), None)
+            bound = [one for one in bound if one.fault.does != "status" or one is first]
             count_fired(db, Counter(one.id for one in bound))
         return [one.fault for one in bound]
 

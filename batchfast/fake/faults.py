@@ -81,7 +81,7 @@ class Fault:
             stick: the batch never ends before it expires.
             vanish: `seconds` after its create the service knows nothing of the batch any more.
             late: what came out of the ended batch can be had only `seconds` after its end.
-            miscount: the counts of the ended batch are off by one.
+            miscount: the ended batch counts one of its answers as an error, or else an error as an answer.
             shuffle: result lines come in another order.
             error: the request ends in an error of `status`, `code` and `message`. Status 0 is a line with no
                 body at all (OpenAI; elsewhere an error like any other).

@@ -94,11 +94,11 @@ def results_id(batch: Batch) -> str:
 def _stats(batch: Batch) -> Json:
     done, failed = 0, 0
     if batch.outcome is not None and _gives_results(batch):
-        counts = batch.outcome.counts
-        done, failed = batch.answered_count, counts.get("errored", 0) + counts.get("cancelled", 0)
+        done, failed = batch.reported
+        failed += batch.outcome.counts.get("cancelled", 0)
     stats = {
         "requestCount": batch.total,
-        "pendingRequestCount": max(0, batch.total - done - failed),
+        "pendingRequestCount": batch.total - done - failed,
         "successfulRequestCount": done,
         "failedRequestCount": failed,
     }

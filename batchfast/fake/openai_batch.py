@@ -31,8 +31,7 @@ def batch_object(batch: Batch, status: str, now: float) -> Json:
     if started:
         counts = {"total": batch.total, "completed": batch.answered(now), "failed": 0}
     if over and outcome is not None and started:
-        counts["completed"] = batch.answered_count
-        counts["failed"] = outcome.counts.get("errored", 0)
+        counts["completed"], counts["failed"] = batch.reported
         if status == "completed":
             usage = _batch_usage(outcome.input_tokens, outcome.output_tokens)
     files = outcome.files if over and outcome is not None and batch.gives_output(now) else {}

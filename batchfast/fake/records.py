@@ -172,10 +172,12 @@ class Batch:
         return any(now >= self.created_at + one.seconds for one in self._faults("vanish"))
 
     @property
-    def answered_count(self) -> int:
-        """What the service says of the ended batch: answered requests, off by one where that is planned."""
-        count = 0 if self.outcome is None else self.outcome.counts.get("succeeded", 0)
-        return count + (-1 if count else 1) if self._faults("miscount") else count
+    def reported(self) -> tuple[int, int]:
+        """What the service says of the ended batch: how many answers and errors; one too many of these, as planned."""
+        counts = {} if self.outcome is None else self.outcome.counts
+        answered, errored = counts.get("succeeded", 0), counts.get("errored", 0)
+        off = 0 if not self._faults("miscount") else 1 if answered else -1 if errored else 0
+        return answered - off, errored + off
 
     @property
     def words(self) -> tuple[int, int]:
