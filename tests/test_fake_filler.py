@@ -352,6 +352,50 @@ def test_deep_nests_are_filled() -> None:
     assert value == 7
 
 
+BOOLEAN: Json = {"type": "boolean"}
+PAIR: Json = {"type": "object", "properties": {"a": BOOLEAN, "b": BOOLEAN}, "required": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("items", "count"),
+    [
+        ({"type": "string", "maxLength": 2}, 30),
+        ({"type": "string", "pattern": "^[0-9]$"}, 10),
+        (PAIR, 4),
+        ({"type": "array", "items": BOOLEAN, "minItems": 2, "maxItems": 2}, 4),
+        ({"type": ["boolean", "null"]}, 3),
+        ({"enum": [1, 1.0, 2]}, 2),
+        ({"enum": [True, 1]}, 2),
+        ({"type": "number", "multipleOf": 0.5, "minimum": 0, "exclusiveMaximum": 4}, 8),
+        ({**PAIR, "not": {"properties": {"a": {"const": True}}}}, 2),
+    ],
+)
+def test_unique_items_are_found_while_there_are_any(items: Json, count: int) -> None:
+    """Where chance finds no more, all values are gone through; 1 and 1.0 are one of them."""
+    for seed in range(5):
+        values = check({"type": "array", "uniqueItems": True, "minItems": count, "items": items}, seed)
+        assert len(values) >= count
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number", "multipleOf": 0.1, "exclusiveMinimum": 0, "exclusiveMaximum": 0.2},
+        {"type": "object", "required": ["a"], "dependentRequired": {"a": ["b"]}},
+        {"type": "object", "required": ["a"], "dependentRequired": {"c": ["d"], "b": ["c"], "a": ["b"]}},
+    ],
+)
+def test_schemas_with_few_values(schema: Json) -> None:
+    """The bounds are tenths, not the floats beside them; a name that is required requires others."""
+    for seed in range(10):
+        check(schema, seed)
+
+
+def test_decimals_are_taken_as_written() -> None:
+    """0.3 is three tenths, whatever floats lie beside them."""
+    assert filled({"type": "number", "multipleOf": 0.1, "minimum": 0.3, "maximum": 0.3}) == 0.3
+
+
 def test_numbers_are_of_their_type() -> None:
     """An integer is written without a fraction, whatever the bounds are written like."""
     assert re.fullmatch(r"[34]", json.dumps(filled({"type": "integer", "minimum": 3.0, "maximum": 4.0})))

@@ -172,6 +172,43 @@ def test_length_the_prompt_names_comes_first(user: str, least: int, most: int) -
     assert len(texts) == (3 if "3 texts" in user else 1)
 
 
+@pytest.mark.parametrize(
+    ("user", "least", "most"),
+    [
+        ("Write at least 1,000 words on snow.", 1000, 1201),
+        ("Write no fewer than 50 words on snow.", 50, 61),
+        ("Write 50 words or more on snow.", 50, 61),
+        ("Write more than 20 words on snow.", 21, 25),
+        ("Write no more than 10 words on snow.", 1, 10),
+        ("Don't ever write more than 10 words on snow.", 1, 10),
+        ("On snow: you must not exceed 10 words.", 1, 10),
+        ("Write 100 words or fewer on snow.", 79, 100),
+        ("Write of snow (30 words max).", 23, 30),
+        ("Write fewer than 10 words on snow.", 1, 9),
+        ("Write at most 1 word on snow.", 1, 1),
+        ("Write 1,200-1,500 words on snow.", 1200, 1500),
+        ("Schreibe höchstens 20 Wörter über Schnee.", 1, 20),
+        ("雪について300字以内の文章を書いてください。", 1, 150),
+        ("写一篇关于雪的文章。不超过300字。", 1, 150),
+    ],
+)
+def test_a_bound_the_prompt_names_is_kept(user: str, least: int, most: int) -> None:
+    """At least, at most, or fewer: in words before the number or after it, with commas in it or without."""
+    for seed in range(10):
+        assert least <= length_of(answer(ask(user), seed=seed).text) <= most
+
+
+def test_a_year_is_no_length() -> None:
+    """ "In 2024 words changed" asks for no 2024 of them; "in 2000 words" does ask."""
+    assert length_of(answer(ask("In 2024 words changed a lot."), seed=0, words=(5, 9)).text) <= 9
+    assert length_of(answer(ask("In 2000 words, how words changed."), seed=0, words=(5, 9)).text) >= 1800
+
+
+def test_no_text_is_longer_than_5000_words() -> None:
+    """Whatever a prompt asks for."""
+    assert length_of(answer(ask("Write at least 90,000 words on snow."), seed=0).text) == 5000
+
+
 def test_bounds_of_a_schema_come_before_lengths() -> None:
     """Characters the schema counts, whatever words are set."""
     schema = {"type": "string", "minLength": 700, "maxLength": 710}

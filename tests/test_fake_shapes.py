@@ -342,6 +342,35 @@ def test_schema_nothing_can_be_made_for_is_refused(schema: Any) -> None:
         as_schema(schema, "schema")
 
 
+def nest(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_json_nests_100_levels_deep() -> None:
+    """As deep as protocol buffers go, and no deeper."""
+    assert parse_json(json.dumps(nest(100))) == nest(100)
+    with pytest.raises(ValueError, match="deeply"):
+        parse_json(json.dumps(nest(101)))
+
+
+def test_schema_of_5000_schemas_is_taken() -> None:
+    """The root counts; one more is too large."""
+    inner: Any = {f"p{number}": {"type": "string"} for number in range(4999)}
+    assert as_schema({"properties": inner}, "schema") == {"properties": inner}
+    with pytest.raises(WrongType, match="a smaller schema"):
+        as_schema({"properties": {**inner, "one more": {}}}, "schema")
+
+
+@pytest.mark.parametrize("raw", ["1e999", '{"a": [-1e400]}'])
+def test_number_no_float_holds_is_no_json(raw: str) -> None:
+    """Python reads infinity, which no answer could repeat."""
+    with pytest.raises(ValueError):
+        parse_json(raw)
+
+
 def test_schema_that_refers_to_itself_a_level_down_is_taken() -> None:
     """A tree of nodes is a fine schema."""
     node = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}}

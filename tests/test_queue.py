@@ -28,7 +28,7 @@ def finish(home: Session, wanted: Spec) -> tuple[Ledger, list[ShardRow], Path]:
 
 
 def test_a_shard_larger_than_the_queue_is_split(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
-    """Refused while nothing else runs: halved until it fits, each request sent to its end once, with one try allowed."""
+    """Refused while nothing else runs: halved until it fits, each request answered once, with one try allowed."""
     plan(Fault("queue", provider="openai", tokens=3_000))
     with session(fake, tmp_path) as home:
         ledger, shards, out = finish(home, spec(provider("openai"), topics=60, conduct=ONCE))

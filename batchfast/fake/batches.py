@@ -202,7 +202,7 @@ class Batches:
             query = "update batches set outcome = ? where id = ? and outcome is null"
             if db.execute(query, (json.dumps(outcome), batch.id)).rowcount:
                 for stream, size in sizes.items():
-                    insert_file(db, replace(files[stream], size=size), self._db.now())
+                    insert_file(db, replace(files[stream], size=size))
                 count_fired(db, tally.fired)
             row = _row(db, batch.id)
         return _batch(row) if row is not None else batch  # None: reset in the meantime

@@ -52,7 +52,7 @@ class Files:
     def add(self, file: File) -> File:
         """Name a file whose bytes are already written."""
         with self._db.writing() as db:
-            insert_file(db, file, self._db.now())
+            insert_file(db, file)
         return file
 
     def get(self, provider: str, file_id: str) -> File | None:
@@ -114,14 +114,12 @@ class Files:
         """Turn the received bytes into a file."""
         self.path(f"{upload.id}.part").replace(self.path(file.id))
         with self._db.writing() as db:
-            insert_file(db, file, self._db.now())
+            insert_file(db, file)
             db.execute("update uploads set file_id = ? where id = ?", (file.id, upload.id))
         return file
 
 
-def insert_file(db: sqlite3.Connection, file: File, now: float) -> None:
-    # A service may give a name again once the file that had it is gone.
-    db.execute("delete from files where id = ? and expires_at <= ?", (file.id, now))
+def insert_file(db: sqlite3.Connection, file: File) -> None:
     Database.insert(db, "files", **{**asdict(file), "detail": json.dumps(file.detail)})
 
 

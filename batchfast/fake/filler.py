@@ -6,7 +6,6 @@ A schema that contradicts itself gets a value all the same, which then satisfies
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import re
@@ -15,6 +14,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, Protocol
 
+from batchfast.fake.every_value import bounds, every_value, multiples, same_json, step_of
 from batchfast.fake.patterns import all_match, compiled, formatted, matching
 from batchfast.fake.schema_plans import Plan, Way, Ways
 
@@ -114,9 +114,7 @@ class _Filler:
             optional = [name for name in optional if self._rng.random() < 0.5]
         wanted = {*members.required, *optional[: max(0, way.least_of("maxProperties", _OPEN) - len(members.required))]}
         if way.checked:
-            for _ in optional:
-                for names in way.all_of("dependentRequired"):
-                    wanted.update(*(needed for name, needed in names.items() if name in wanted))
+            _add_dependent(way, wanted)
         chosen = [name for name in members.order if name in wanted]
         self._add_names(way, chosen, is_ending=self._is_ending(depth))
         return {name: self.fill(self._plan.property_ways(way, name), name, depth + 1) for name in chosen}
@@ -149,7 +147,7 @@ class _Filler:
         contained = self._contained(way, count)
         unique = any(way.all_of("uniqueItems"))
         values: list[Any] = []
-        seen: set[str] = set()
+        seen: set[Any] = set()
         for index in range(count):
             ways = self._plan.item_ways(way, index, contained.get(index))
             value = self._unique(ways, name, depth, seen) if unique and ways else self.fill(ways, name, depth + 1)
@@ -179,33 +177,32 @@ class _Filler:
         wanted: int = max(0 if self._is_ending(depth) else max(said, longest), least)
         return min(wanted, most)
 
-    def _unique(self, ways: Ways, name: str, depth: int, seen: set[str]) -> Any:
+    def _unique(self, ways: Ways, name: str, depth: int, seen: set[Any]) -> Any:
         """A value not seen yet; `_NOTHING` if none is found."""
 
         def candidates() -> Iterator[Any]:
             yield from (self.fill(ways, name, depth + 1) for _ in range(_ATTEMPTS // 4))
-            for way in ways:
-                yield from _all_values(way)
+            yield from islice(every_value(self._plan, ways, self._rng), _MAX_VALUES)
 
         for value in candidates():
-            key = json.dumps(value, sort_keys=True)
+            key = same_json(value)
             if key not in seen:
                 seen.add(key)
                 return value
         return _NOTHING
 
     def _number(self, way: Way, *, whole: bool) -> int | float:
-        step = _step(way, whole=whole)
+        step = step_of(way, whole=whole)
         if step:
             return self._multiple(way, step)
-        least, most = _bounds(way)
+        least, most = bounds(way)
         value = self._rng.uniform(least, most)
         above, below = way.most_of("exclusiveMinimum", -math.inf), way.least_of("exclusiveMaximum", math.inf)
         tries = (round(value, 1), round(value, 3), value, (least + most) / 2)
         return next((one for one in tries if least <= one <= most and above < one < below), least)
 
     def _multiple(self, way: Way, step: Fraction) -> int | float:
-        low, high = _multiples(way, step)
+        low, high = multiples(way, step)
         for _ in range(_ATTEMPTS):
             value = self._rng.randint(low, max(low, high)) * step
             if value.denominator == 1:
@@ -235,46 +232,18 @@ class _Filler:
 _NOTHING = object()
 
 
+def _add_dependent(way: Way, wanted: set[str]) -> None:
+    """Add the names that `dependentRequired` asks for, and those that these ask for in turn."""
+    rules = way.all_of("dependentRequired")
+    size = -1
+    while len(wanted) > size:
+        size = len(wanted)
+        wanted.update(*(needed for names in rules for name, needed in names.items() if name in wanted))
+
+
 def _cut(text: str, least: int, most: int) -> str:
     """The text in so many characters, after a whole word where that leaves enough."""
     if len(text) <= most:
         return text
     whole = text[: most + 1].rpartition(" ")[0]
     return whole if len(whole) >= max(1, least) else text[:most]
-
-
-def _all_values(way: Way) -> Iterator[Any]:
-    if way.values is not None:
-        yield from way.values
-    elif way.kinds[0] == "boolean":
-        yield from (True, False)
-    elif way.kinds[0] == "integer":
-        step = _step(way, whole=True)
-        low, high = _multiples(way, step, room=_OPEN)
-        yield from (int(number * step) for number in range(low, high + 1))
-
-
-def _step(way: Way, *, whole: bool) -> Fraction:
-    """What the number must be a multiple of, 0 for nothing."""
-    steps = [Fraction(str(step)) for step in way.all_of("multipleOf")] + [Fraction(1)] * whole
-    if not steps:
-        return Fraction(0)
-    return Fraction(math.lcm(*(step.numerator for step in steps)), math.gcd(*(step.denominator for step in steps)))
-
-
-def _multiples(way: Way, step: Fraction, room: int = 100) -> tuple[int, int]:
-    """Least and greatest factor of `step` that are allowed."""
-    least, most = _bounds(way, max(room, math.ceil(step)))
-    low, high = math.ceil(Fraction(least) / step), math.floor(Fraction(most) / step)
-    low += way.most_of("exclusiveMinimum", -math.inf) >= low * step
-    high -= way.least_of("exclusiveMaximum", math.inf) <= high * step
-    return low, high
-
-
-def _bounds(way: Way, room: int = 100) -> tuple[float, float]:
-    """Least and greatest value allowed; a side left open lies `room` from the other, or they are 0 and `room`."""
-    least = max(way.most_of("minimum", -math.inf), way.most_of("exclusiveMinimum", -math.inf))
-    most = min(way.least_of("maximum", math.inf), way.least_of("exclusiveMaximum", math.inf))
-    if least == -math.inf:
-        least = 0 if most >= room else most - room
-    return least, max(least, least + room if most == math.inf else most)

@@ -32,7 +32,7 @@ Json = dict[str, Any]
 
 
 def file_object(file: File, call: Incoming) -> Json:
-    detail, ids = file.detail, seeded(f"times:{file.id}:{file.created_at}")
+    detail, ids = file.detail, seeded(f"times:{file.name}:{file.created_at}")
     created = f"{datetime.fromtimestamp(file.created_at, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
     made: Json = {"name": f"files/{detail['id']}"}
     if detail["display_name"] is not None:

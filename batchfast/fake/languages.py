@@ -251,7 +251,10 @@ LANGUAGES = {
 # What a prompt counts a text's length in, and what makes the number a bound: before it, after it.
 LENGTH_UNITS = "words?|mots?|Wörtern?|Worte|palabras?|parole|palavras?|woorden|単語|文字|语|词|字"
 _NOT = r"(?:no|not|never|\w+n't) (?:\w+ ){0,2}"
-LEAST_BEFORE = rf"at least|{_NOT}(?:fewer|less) than|(?:a )?minimum(?: of)?|au moins|mindestens|al menos|almeno|pelo menos|minstens"
+LEAST_BEFORE = (
+    rf"at least|{_NOT}(?:fewer|less) than|(?:a )?minimum(?: of)?"
+    "|au moins|mindestens|al menos|almeno|pelo menos|minstens"
+)
 LEAST_AFTER = "or more|(?:at )?minimum|at least|ou plus|oder mehr|o más|o più|ou mais|of meer|以上"
 MOST_BEFORE = (
     rf"at most|{_NOT}(?:more than|longer than|over|exceed(?:ing)?)|(?:a )?max(?:imum)?(?: of)?|up to|within|under"

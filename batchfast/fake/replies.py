@@ -69,7 +69,7 @@ _BEFORE_LENGTH = re.compile(
     rf"|(?P<below>{BELOW_BEFORE})|about|around|roughly|some|environ|etwa|ungefähr|unas|circa|cerca de|ongeveer)\s*$",
     re.IGNORECASE,
 )
-_AFTER_LENGTH = re.compile(rf"[\s,(]*(?:(?P<least>{LEAST_AFTER})|(?P<most>{MOST_AFTER}))", re.IGNORECASE)
+_AFTER_LENGTH = re.compile(rf"[\s(]*(?:(?P<least>{LEAST_AFTER})|(?P<most>{MOST_AFTER}))", re.IGNORECASE)
 _WIDEST_BEFORE = 40  # characters of the longest of those words
 
 Finish = Literal["stop", "length", "refusal"]

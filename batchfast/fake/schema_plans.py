@@ -66,7 +66,8 @@ class Way:
 
     def names(self, key: str) -> list[str]:
         """Names in a keyword's arrays or objects, in their order, each once."""
-        return list(dict.fromkeys(name for value in self.all_of(key) for name in value))
+        told = [value for value in self.all_of(key) if isinstance(value, list | dict)]
+        return list(dict.fromkeys(name for value in told for name in value))
 
 
 Ways = tuple[Way, ...]

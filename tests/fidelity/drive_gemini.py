@@ -77,8 +77,28 @@ def drive(caller: Caller) -> None:
     caller.call("GET", "/v1beta/batches", params={"pageSize": 1})
     caller.call("DELETE", f"/v1beta/{batch}")
     _refusals(caller)
+    _embeddings(caller)
     for body in (request(), request(maxOutputTokens=2), {"contents": []}):
         caller.call("POST", f"{MODEL}:generateContent", json=body)
+
+
+def _embeddings(caller: Caller) -> None:
+    model = "/v1beta/models/gemini-embedding-001"
+    asked = {"content": {"parts": [{"text": "snow"}]}, "outputDimensionality": 3}
+    data = jsonl({"key": "row-0", "request": asked}, {"key": "bad", "request": {}})
+    inline = {"requests": [{"request": asked, "metadata": {"key": "row-0"}}]}
+    for source in ({"file_name": upload(caller, data)}, {"requests": inline}):
+        given = {"batch": {"display_name": "night", "input_config": source}}
+        batch = str(caller.call("POST", f"{model}:asyncBatchEmbedContent", json=given)["name"])
+        look(caller, batch, after_s=1000)
+    caller.call("GET", "/v1beta/batches")
+    empty = {"batch": {"display_name": "empty"}}
+    bodies = {"embedContent": (asked, {}), "batchEmbedContents": ({"requests": [asked]}, {"requests": [{}]})}
+    for method, (good, bad) in {**bodies, "asyncBatchEmbedContent": (given, empty)}.items():
+        caller.call("POST", f"/v1beta/models/no-such-model:{method}", json=good)
+        caller.call("POST", f"{model}:{method}", json=bad)
+    for method, (good, _) in bodies.items():
+        caller.call("POST", f"{model}:{method}", json=good)
 
 
 def _refusals(caller: Caller) -> None:

@@ -41,25 +41,35 @@ RESPONSE = {
 }
 REQUEST_ERROR = {"code": int, "message optional": str}
 
+# Embeddings: no answer of the service was at hand; names and types are those of its reference and SDK.
+
+EMBEDDING = {"values": [float]}
+EMBEDDED = Unordered({"tokenCount": INT64, "embedding": EMBEDDING})
+
 # Result lines and inline items: who asked comes back after what came of it.
 
 ITEM = ({"response": RESPONSE, "metadata": Map(object)}, Unordered({"error": REQUEST_ERROR, "metadata": Map(object)}))
 INLINED = {"inlinedResponses": {"inlinedResponses": [ITEM]}}
+EMBEDDED_ITEM = {"response": EMBEDDED, "metadata": Map(object)}
+EMBEDDED_INLINE = {"inlinedEmbedContentResponses": {"inlinedResponses": [EMBEDDED_ITEM]}}
 IN_FILE = {"responsesFile": RESULTS_NAME}
 LINES = Lines(
     {
         # Inside of a line of a file no order is kept, but the key comes last.
         "response": {"response": Unordered(RESPONSE), "key": str},
+        "embedding": {"response": EMBEDDED, "key": str},
         "error": Unordered({"error": REQUEST_ERROR, "key": str}),
     },
-    lambda line: "error" if "error" in line else "response",
+    lambda line: "error" if "error" in line else "embedding" if "embedding" in line["response"] else "response",
     COMPACT,
 )
 
 # Operations
 
 
-def operation(state: str, *, source: Shape = None, output: Shape = None, error: Shape = None) -> Shape:
+def operation(
+    state: str, *, source: Shape = None, output: Shape = None, error: Shape = None, kind: str = "GenerateContentBatch"
+) -> Shape:
     """
     A batch as the operation it is.
 
@@ -70,11 +80,11 @@ def operation(state: str, *, source: Shape = None, output: Shape = None, error: 
     over = output is not None or error is not None
     done: dict[str, Shape] = {"done": True} if over else {}
     if output is not None:
-        done["response"] = {"@type": TYPE + "GenerateContentBatchOutput", **output}
+        done["response"] = {"@type": f"{TYPE}{kind}Output", **output}
     elif over:
         done["error"] = error
     metadata = {
-        "@type": TYPE + "GenerateContentBatch",
+        "@type": TYPE + kind,
         "model": re.compile("models/.+"),
         "displayName": str,
         **({} if source is None else {"inputConfig": {"fileName": source}}),
@@ -125,8 +135,16 @@ BATCHES: dict[str, Shape] = {
     # What is wrong with requests that come inline is said at once.
     if (state, source) != ("FAILED", "inline")
 }
+EMBED = "EmbedContentBatch"
+EMBED_BATCHES: dict[str, Shape] = {
+    "PENDING file": operation("PENDING", source=FILE_NAME, kind=EMBED),
+    "PENDING inline": operation("PENDING", kind=EMBED),
+    "SUCCEEDED file": operation("SUCCEEDED", source=FILE_NAME, output=IN_FILE, kind=EMBED),
+    "SUCCEEDED inline": operation("SUCCEEDED", output=EMBEDDED_INLINE, kind=EMBED),
+}
 # A list leaves out what would be long.
-_LISTED = (*BATCHES.values(), operation("SUCCEEDED", output={}))
+_LONG = (operation("SUCCEEDED", output={}), operation("SUCCEEDED", output={}, kind=EMBED))
+_LISTED = (*BATCHES.values(), *EMBED_BATCHES.values(), *_LONG)
 
 # Files
 
@@ -206,7 +224,8 @@ def _state_of(value: Any, answer: Answer) -> str:
     if "metadata" not in known:
         return ""
     source = "file" if "inputConfig" in known["metadata"] else "inline"
-    return f"{known['metadata'].get('state', '')} {source}".removeprefix("BATCH_STATE_")
+    of = " of embeddings" if known["metadata"].get("@type") == TYPE + EMBED else ""
+    return f"{known['metadata'].get('state', '')} {source}{of}".removeprefix("BATCH_STATE_")
 
 
 def _answer(call: str, body: Shape, state: str = "") -> Fact:
@@ -218,6 +237,25 @@ def _error(call: str, status: int, kind: Shape) -> Fact:
 
 
 _CREATE = "POST /{version}/models/{model}:batchGenerateContent"
+_CREATE_EMBEDDINGS = "POST /{version}/models/{model}:asyncBatchEmbedContent"
+_EMBEDDINGS = (
+    *(
+        _answer(_CREATE_EMBEDDINGS, EMBED_BATCHES[f"PENDING {one}"], f"PENDING {one} of embeddings")
+        for one in ("file", "inline")
+    ),
+    *(
+        _answer("GET /{version}/batches/{id}", EMBED_BATCHES[f"SUCCEEDED {one}"], f"SUCCEEDED {one} of embeddings")
+        for one in ("file", "inline")
+    ),
+    _error(_CREATE_EMBEDDINGS, 400, "INVALID_ARGUMENT"),
+    _error(_CREATE_EMBEDDINGS, 404, "NOT_FOUND"),
+    _answer("POST /{version}/models/{model}:embedContent", {"embedding": EMBEDDING}),
+    _error("POST /{version}/models/{model}:embedContent", 400, "INVALID_ARGUMENT"),
+    _error("POST /{version}/models/{model}:embedContent", 404, "NOT_FOUND"),
+    _answer("POST /{version}/models/{model}:batchEmbedContents", {"embeddings": [EMBEDDING]}),
+    _error("POST /{version}/models/{model}:batchEmbedContents", 400, "INVALID_ARGUMENT"),
+    _error("POST /{version}/models/{model}:batchEmbedContents", 404, "NOT_FOUND"),
+)
 
 GEMINI = Table(
     "gemini",
@@ -247,6 +285,7 @@ GEMINI = Table(
         _answer("POST /{version}/models/{model}:generateContent", RESPONSE),
         _error("POST /{version}/models/{model}:generateContent", 400, "INVALID_ARGUMENT"),
         _error("POST /{version}/models/{model}:generateContent", 404, "NOT_FOUND"),
+        *_EMBEDDINGS,
         Fact("* *", BAD_KEY, "bad key", 400, INDENTED_NEWLINE, SERVED),
     ],
     _state_of,

@@ -36,7 +36,8 @@ def _openai_line(line: Any) -> Typed:
 
 
 def _gemini_line(line: Any) -> Typed:
-    return [({name: line[name] for name in ("response", "error") if name in line}, genai.InlinedResponse)]
+    kind = genai.InlinedEmbedContentResponse if "embedding" in line.get("response", {}) else genai.InlinedResponse
+    return [({name: line[name] for name in ("response", "error") if name in line}, kind)]
 
 
 def _job(operation: Any) -> tuple[Any, Any]:
@@ -47,6 +48,8 @@ def _job(operation: Any) -> tuple[Any, Any]:
     dest = {"fileName": output["responsesFile"]} if "responsesFile" in output else {}
     if "inlinedResponses" in output:
         dest = output["inlinedResponses"]
+    if "inlinedEmbedContentResponses" in output:
+        dest = {"inlinedEmbedContentResponses": output["inlinedEmbedContentResponses"]["inlinedResponses"]}
     return {**metadata, **({"dest": dest} if output else {})}, genai.BatchJob
 
 
@@ -94,6 +97,11 @@ READERS: dict[str, dict[str, Reader]] = {
         "POST /{version}/batches/{id}:cancel": _empty,
         "DELETE /{version}/batches/{id}": _empty,
         "POST /{version}/models/{model}:generateContent": whole(genai.GenerateContentResponse),
+        "POST /{version}/models/{model}:asyncBatchEmbedContent": lambda body: [_job(parse(body))],
+        "POST /{version}/models/{model}:embedContent": lambda body: [
+            (parse(body)["embedding"], genai.ContentEmbedding)
+        ],
+        "POST /{version}/models/{model}:batchEmbedContents": whole(genai.EmbedContentResponse),
     },
 }
 
