@@ -341,3 +341,66 @@ def test_async_client_goes_the_same_way(server: FakeServer) -> None:
             return [str(made.index(one)) for one in listed], names
 
     assert asyncio.run(run()) == (["2", "1", "0"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"temperature": 5}, "temperature: Input should be a number between 0 and 1"),
+        ({"temperature": "x"}, "temperature"),
+        ({"top_p": 2}, "top_p"),
+        ({"top_k": "x"}, "top_k"),
+        ({"stop_sequences": "a"}, "stop_sequences: Input should be a valid list of strings"),
+        ({"thinking": "x"}, "thinking"),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 100},
+            "thinking.budget_tokens: Input should be less than max_tokens",
+        ),
+    ],
+)
+def test_parameters_out_of_range_are_that_requests_error(
+    server: FakeServer, client: anthropic.Anthropic, params: dict[str, Any], message: str
+) -> None:
+    """The batch is taken; the request fails. (Sampling parameters exist in the older version of the API.)"""
+    made = [request("bad", **params), request("good")]
+    headers = {"anthropic-version": "2023-06-01"}
+    batch_id = client.messages.batches.create(requests=made, extra_headers=headers).id
+    server.finish(batch_id)
+    got = results(client, batch_id)
+    assert got["good"].type == "succeeded"
+    assert (got["bad"].type, got["bad"].error.error.type) == ("errored", "invalid_request_error")
+    assert message in got["bad"].error.error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{}", "requests: Field required"),
+        ('{"requests": "x"}', "requests: Input should be a valid list"),
+        ('{"requests": []}', "at least 1 item"),
+        ('{"requests": [REQUEST]}xx', "JSON"),
+        ('{"requests": [REQUEST], "requests": [REQUEST]}', "twice"),
+    ],
+)
+def test_a_body_that_is_no_list_of_requests_is_refused(server: FakeServer, body: str, message: str) -> None:
+    """At once, and nothing is made of it."""
+    headers = {"x-api-key": "any", "anthropic-version": "2023-06-01"}
+    content = body.replace("REQUEST", json.dumps(request("a")))
+    answer = httpx2.post(f"{server.base_urls['anthropic']}/v1/messages/batches", headers=headers, content=content)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert message in answer.json()["error"]["message"]
+    assert server.batches("anthropic") == []
+
+
+def test_archived_results_cannot_be_had_by_their_address_either(
+    server: FakeServer, client: anthropic.Anthropic
+) -> None:
+    """A client that kept the URL finds nothing after 29 days."""
+    batch_id = submit(client, request("a"))
+    server.finish(batch_id)
+    url = client.messages.batches.retrieve(batch_id).results_url
+    assert url is not None
+    headers = {"x-api-key": "any", "anthropic-version": "2023-06-01"}
+    assert httpx2.get(url, headers=headers).status_code == 200
+    server.advance(days=29)
+    assert httpx2.get(url, headers=headers).status_code == 404

@@ -152,7 +152,9 @@ def test_structured_output_satisfies_the_schema(server: FakeServer, client: open
     (got,) = read(client, client.batches.retrieve(chat.id).output_file_id)
     assert len(json.loads(got["response"]["body"]["choices"][0]["message"]["content"])["texts"]) == 3
     (got,) = read(client, client.batches.retrieve(responses.id).output_file_id)
-    assert len(json.loads(got["response"]["body"]["output"][0]["content"][0]["text"])["texts"]) == 3
+    thought, message = got["response"]["body"]["output"]
+    assert (thought["type"], thought["id"][:3]) == ("reasoning", "rs_")
+    assert len(json.loads(message["content"][0]["text"])["texts"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -493,3 +495,108 @@ def test_embeddings_in_a_batch(server: FakeServer, client: openai.OpenAI) -> Non
     assert (batch.usage.input_tokens, batch.usage.output_tokens) == (made["usage"]["prompt_tokens"], 0)
     (failed,) = read(client, batch.error_file_id)
     assert (failed["custom_id"], failed["response"]["status_code"]) == ("bad", 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "x"}, "temperature"),
+        ({"top_p": 7}, "top_p"),
+        ({"frequency_penalty": -3}, "frequency_penalty"),
+        ({"presence_penalty": "a"}, "presence_penalty"),
+        ({"messages": [{"role": "robot", "content": "Hi"}]}, "messages[0].role"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(client: openai.OpenAI, body: dict[str, Any], param: str) -> None:
+    """At once for a live request; in a batch they are that line's error."""
+    given: Any = chat_line("a")["body"] | body
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(**given)
+    assert caught.value.param == param
+
+
+def test_reasoning_is_counted_and_can_be_turned_off(client: openai.OpenAI) -> None:
+    """Its tokens are part of the output; with effort none there are none."""
+    usages = [
+        client.responses.create(model="gpt-5-nano", input="Hi", reasoning={"effort": effort}).usage
+        for effort in ("high", "none")
+    ]
+    assert [one.output_tokens_details.reasoning_tokens for one in usages if one] == [64, 0]
+    assert usages[0].output_tokens > 64  # type: ignore[union-attr]
+    chat = client.chat.completions.create(model="o4-mini", messages=[{"role": "user", "content": "Hi"}], n=2)
+    assert chat.usage.completion_tokens_details.reasoning_tokens == 128  # type: ignore[union-attr]
+
+
+def test_a_file_name_of_any_script_can_be_downloaded(server: FakeServer, client: openai.OpenAI) -> None:
+    """Headers hold Latin letters only, so the name is quoted."""
+    file_id = upload(client, chat_line("a"), name="日本.jsonl")
+    answer = raw_get(server, f"/files/{file_id}/content")
+    assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''%E6%97%A5%E6%9C%AC.jsonl"
+
+
+def test_a_null_input_file_is_a_missing_one(client: openai.OpenAI) -> None:
+    """As if it were not there."""
+    with pytest.raises(openai.BadRequestError, match="Missing required parameter: 'input_file_id'"):
+        client.batches.create(
+            input_file_id=None,  # type: ignore[arg-type]
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+        )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_only_plain_utf_8_is_read(server: FakeServer, client: openai.OpenAI, encoding: str) -> None:
+    """A byte order mark makes the first line no JSON."""
+    data = json.dumps(chat_line("a")).encode(encoding)
+    file = client.files.create(file=("a.jsonl", data), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    server.finish(batch.id)
+    errors = client.batches.retrieve(batch.id).errors
+    assert errors and errors.data and errors.data[0].code == "invalid_json_line"
+
+
+def test_a_page_that_ends_with_the_list_says_so(client: openai.OpenAI) -> None:
+    """Exactly as many as were asked for: there is no more."""
+    for _ in range(3):
+        submit(client, chat_line("a"))
+    pages = [client.batches.list(limit=limit) for limit in (2, 3)]
+    assert [page.has_more for page in pages] == [True, False]
+
+
+def test_files_are_listed_by_ten_thousand(client: openai.OpenAI) -> None:
+    """Not by twenty, as batches are."""
+    for _ in range(22):
+        upload(client, chat_line("a"))
+    assert len(client.files.list().data) == 22
+
+
+def test_at_most_a_hundred_errors_are_named(server: FakeServer, client: openai.OpenAI) -> None:
+    """However many lines are wrong."""
+    batch = submit(client, *["no json"] * 120)
+    server.finish(batch.id)
+    errors = client.batches.retrieve(batch.id).errors
+    assert errors and errors.data and len(errors.data) == 100
+
+
+@pytest.mark.parametrize("key", ["$defs", "anyOf"])
+def test_strict_looks_into_every_part_of_a_schema(client: openai.OpenAI, key: str) -> None:
+    """An open object is refused wherever it stands."""
+    open_object = {"type": "object", "properties": {}}
+    part: Any = {"thing": open_object} if key == "$defs" else [{"type": "string"}, open_object]
+    property_: Any = {"$ref": "#/$defs/thing"} if key == "$defs" else {"anyOf": part}
+    schema = {"type": "object", "properties": {"a": property_}, "required": ["a"], "additionalProperties": False}
+    if key == "$defs":
+        schema["$defs"] = part
+    form: Any = {"type": "json_schema", "json_schema": {"name": "t", "strict": True, "schema": schema}}
+    with pytest.raises(openai.BadRequestError, match="additionalProperties"):
+        client.chat.completions.create(
+            model="gpt-4.1", messages=[{"role": "user", "content": "Hi"}], response_format=form
+        )
+
+
+def test_a_broken_form_is_answered_as_the_service_does(server: FakeServer) -> None:
+    """With its error object, not with the web server's text."""
+    headers = {"authorization": "Bearer any", "content-type": "multipart/form-data"}
+    answer = httpx2.post(server.base_urls["openai"] + "/files", headers=headers, content=b"no parts")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -19,7 +19,7 @@ from batchfast.fake.anthropic_batch import ARCHIVED_AFTER_S, batch_object, id_of
 from batchfast.fake.anthropic_body import find_problem, message_body, new_id, read_ask
 from batchfast.fake.anthropic_files import AnthropicFiles
 from batchfast.fake.anthropic_wire import common_headers, error_response, json_response, no_batch
-from batchfast.fake.bigjson import iter_member
+from batchfast.fake.bigjson import NoArray, iter_member
 from batchfast.fake.ids import FRESH
 from batchfast.fake.records import Batch, File
 from batchfast.fake.replies import answer
@@ -85,6 +85,8 @@ class Anthropic:
             self.state.files.write(f"{batch_id}.requests", requests)
         except Envelope as exc:
             return error_response(400, str(exc))
+        except NoArray as exc:
+            return error_response(400, f"requests: {exc}")
         limit = self.state.batches.full_queue(self.name, None, f"{batch_id}.requests")
         if limit is not None:
             message = f"This request would exceed the limit of {limit:,} input tokens waiting in the processing queue."

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchfast.fake.ids import ALPHANUMERIC, letters
 from batchfast.fake.replies import Ask, Reply
-from batchfast.fake.shapes import WrongType, as_object, as_objects, as_parts, as_schema, as_text, as_whole
+from batchfast.fake.shapes import WrongType, as_number, as_object, as_objects, as_parts, as_schema, as_text, as_whole
 
 Json = dict[str, Any]
 _FIRST_VERSION = "2023-06-01"
@@ -114,6 +114,11 @@ def _find_problem(params: Json, version: str) -> Problem | None:
     if params.get("stream"):
         return 400, "stream: the fake does not stream, and a batch cannot"
     model = as_text(params["model"], "model") or ""
+    as_number(params.get("temperature"), "temperature", least=0, most=1)
+    as_number(params.get("top_p"), "top_p", least=0, most=1)
+    as_whole(params.get("top_k"), "top_k", least=0)
+    _check_stops(params.get("stop_sequences"))
+    _check_thinking(params)
     as_parts(params.get("system"), "system")
     _check_tools(params)
     if model.startswith("no-such-"):
@@ -123,6 +128,18 @@ def _find_problem(params: Json, version: str) -> Problem | None:
     if wrong is None and choice.get("type") == "tool" and _forced_tool(params) is None:
         wrong = f"tool_choice: Tool '{choice.get('name')}' not found in provided tools"
     return (400, wrong) if wrong else None
+
+
+def _check_stops(stops: object) -> None:
+    if stops is not None and not (isinstance(stops, list) and all(isinstance(one, str) for one in stops)):
+        raise WrongType("stop_sequences", "a valid list of strings")
+
+
+def _check_thinking(params: Json) -> None:
+    thinking = as_object(params.get("thinking"), "thinking")
+    budget = as_whole(thinking.get("budget_tokens"), "thinking.budget_tokens", least=1024)
+    if budget is not None and budget >= params["max_tokens"]:
+        raise WrongType("thinking.budget_tokens", "less than max_tokens")
 
 
 def _check_tools(params: Json) -> None:

@@ -16,25 +16,34 @@ _SPACE = " \t\r\n"
 
 def iter_member(source: IO[bytes], name: str) -> Iterator[Any]:
     """
-    Yield the elements of the array `name` of the object in `source`; nothing if it has no such array.
+    Yield the elements of the array `name` of the object in `source`.
 
     Raises:
         BadBody: The text is no JSON object, found while reading.
+        NoArray: The object has no member of that name, or another value than an array.
     """
     window = _Window(source)
     window.expect("{")
-    if window.take("}"):
-        return
-    while True:
+    found = False
+    more = not window.take("}")
+    while more:
         key = window.value()
         window.expect(":")
-        if key == name and window.take("["):
+        if key == name:
+            if found:
+                raise BadBody(f"{name!r} stands there twice")
+            found = True
+            if not window.take("["):
+                raise NoArray("Input should be a valid list")
             yield from _elements(window)
         else:
             window.value()
-        if not window.take(","):
-            break
-    window.expect("}")
+        more = window.take(",")
+        if not more:
+            window.expect("}")
+    window.expect_end()
+    if not found:
+        raise NoArray("Field required")
 
 
 def _elements(window: _Window) -> Iterator[Any]:
@@ -45,6 +54,10 @@ def _elements(window: _Window) -> Iterator[Any]:
         if not window.take(","):
             break
     window.expect("]")
+
+
+class NoArray(Exception):
+    """There is no such array; what the service would say of it."""
 
 
 class _Window:
@@ -68,6 +81,11 @@ class _Window:
         if not self.take(token):
             raise BadBody(f"expected {token!r}")
 
+    def expect_end(self) -> None:
+        self._skip_space()
+        if self._at < len(self._text):
+            raise BadBody("there is more after the object's end")
+
     def value(self) -> Any:
         """The whole JSON value that comes next."""
         self._skip_space()
@@ -81,8 +99,8 @@ class _Window:
                 continue
             except RecursionError as exc:
                 raise BadBody("nested too deeply") from exc
-            # A number at the very end of what was read may go on.
-            if end == len(self._text) and self._more():
+            # A number at the very end of what was read may go on, also where it is cut after a point or an e.
+            if isinstance(value, int | float) and not self._text[end:].strip("0123456789+-.eE") and self._more():
                 continue
             self._at = end
             try:

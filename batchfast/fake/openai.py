@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
@@ -160,7 +161,8 @@ class OpenAI:
         file = self.state.files.get(self.name, call.path["id"])
         if file is None:
             return no_file(call.path["id"])
-        headers = {"content-disposition": f'attachment; filename="{file.name}"', **common_headers()}
+        shown = f'filename="{file.name}"' if file.name.isascii() else f"filename*=utf-8''{quote(file.name)}"
+        headers = {"content-disposition": f"attachment; {shown}", **common_headers()}
         return send_file(self.state.files.path(file.id), headers, "application/octet-stream")
 
     # Batches
@@ -168,7 +170,7 @@ class OpenAI:
     def _refused(self, body: Json) -> Response | None:
         """What create answers to a body it does not take. What is wrong with the file's lines shows later."""
         for name in ("input_file_id", "endpoint", "completion_window"):
-            if name not in body:
+            if body.get(name) is None:
                 return error_response(
                     400,
                     f"Missing required parameter: '{name}'.",
@@ -304,5 +306,5 @@ class OpenAI:
         except Rejected as exc:
             return indented(exc.body, exc.status)
         replies = [answer(ask, seed=self.state.seed, words=self.state.words) for ask in asks]
-        self.state.count_answer(self.name, str(body["model"]), *count_usage(replies))
+        self.state.count_answer(self.name, str(body["model"]), *count_usage(body, replies))
         return indented(completion(body, endpoint, replies, FRESH, self.state.now()))

@@ -143,7 +143,7 @@ def check_input(path: Path, endpoint: str) -> tuple[int, str | None, list[Json]]
 def _check_line(raw: bytes, endpoint: str) -> tuple[tuple[str, str, str | None] | None, Json | None]:
     """The line if it is a request, else what is wrong: code, message, parameter."""
     try:
-        line = parse_json(raw)
+        line = parse_json(raw.decode("utf-8"))  # a byte order mark, or UTF-16, is no JSON to the service
     except ValueError:
         return ("invalid_json_line", "This line is not parseable as valid JSON.", None), None
     if not isinstance(line, dict):
@@ -197,7 +197,7 @@ def _answer(wanted: Wanted, batch: Batch) -> tuple[Json, int, int]:
     if endpoint == "/v1/embeddings":
         return *embed(body), 0
     replies = [wanted.reply(ask) for ask in read_asks(body, endpoint)]
-    return completion(body, endpoint, replies, wanted.ids, batch.life.started_at), *count_usage(replies)
+    return completion(body, endpoint, replies, wanted.ids, batch.life.started_at), *count_usage(body, replies)
 
 
 def _planned(fault: Fault) -> Rejected:

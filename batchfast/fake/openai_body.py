@@ -40,6 +40,10 @@ _RESPONSES_PARAMETERS = frozenset({
 })  # fmt: skip
 _REASONING = re.compile(r"o[1-9]|gpt-[56](?!.*-chat)")
 _MAX_CHOICES = 128
+_RANGES = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
+_ROLES = ("developer", "system", "user", "assistant", "tool", "function")
+# What a model that reasons spends on it for each answer, where it is not told to spend nothing.
+_THOUGHT_TOKENS = 64
 _NO_IMAGES = {
     "input_tokens": 0,
     "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
@@ -80,6 +84,8 @@ def check_members(body: Json, needed: str, known: Collection[str]) -> str:
 def _checked_asks(body: Json, model: str, *, chat: bool) -> list[Ask]:
     if body.get("stream"):
         raise Rejected(400, "The fake does not stream, and a batch cannot.", code="unsupported_value", param="stream")
+    for name, (least, most) in _RANGES.items():
+        as_number(body.get(name), name, least=least, most=most)
     if _REASONING.match(model):
         _refuse_sampling(body)
     return _chat_asks(body, model) if chat else [_responses_ask(body, model)]
@@ -107,7 +113,6 @@ def _chat_asks(body: Json, model: str) -> list[Ask]:
     older = as_whole(body.get("max_tokens"), "max_tokens")
     limit = as_whole(body.get("max_completion_tokens", older), "max_completion_tokens")
     seed = as_whole(body.get("seed"), "seed", least=-(1 << 63))
-    as_number(body.get("temperature"), "temperature")
     choices = range(as_whole(body.get("n"), "n", most=_MAX_CHOICES) or 1)
     return [Ask(model, system, user, schema, limit, seed, choice) for choice in choices]
 
@@ -121,7 +126,6 @@ def _responses_ask(body: Json, model: str) -> Ask:
     wanted = as_object(as_object(body.get("text"), "text").get("format"), "text.format")
     schema = json_schema(wanted, "text.format", nested=False)
     as_object(body.get("reasoning"), "reasoning")
-    as_number(body.get("temperature"), "temperature")
     return Ask(model, system, user, schema, as_whole(body.get("max_output_tokens"), "max_output_tokens"))
 
 
@@ -130,6 +134,8 @@ def _split_roles(messages: Any, param: str) -> tuple[str, str]:
     texts: dict[bool, list[str]] = {True: [], False: []}
     for index, one in enumerate(as_objects(messages, param)):
         role = as_text(one.get("role"), f"{param}[{index}].role")
+        if role is not None and role not in _ROLES:
+            raise WrongType(f"{param}[{index}].role", f"one of {', '.join(_ROLES)}")
         texts[role in ("system", "developer")].append(as_parts(one.get("content"), f"{param}[{index}].content"))
     return "\n".join(texts[True]), "\n".join(texts[False])
 
@@ -152,7 +158,7 @@ def _chat_body(body: Json, replies: Sequence[Reply], ids: random.Random, when: f
         }
         finish = "length" if reply.finish == "length" else "stop"
         choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": finish})
-    read, written = count_usage(replies)
+    read, written = count_usage(body, replies)
     return {
         "id": "chatcmpl-" + letters(ids, 29, ALPHANUMERIC),
         "object": "chat.completion",
@@ -165,7 +171,7 @@ def _chat_body(body: Json, replies: Sequence[Reply], ids: random.Random, when: f
             "total_tokens": read + written,
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
             "completion_tokens_details": {
-                "reasoning_tokens": 0,
+                "reasoning_tokens": _thought(body) * len(replies),
                 "audio_tokens": 0,
                 "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0,
@@ -189,8 +195,9 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
         "content": [part],
         "role": "assistant",
     }
+    thought: Json = {"id": f"rs_{ids.getrandbits(200):050x}", "type": "reasoning", "summary": []}
     text = body.get("text") or {}
-    read, written = count_usage([reply])
+    read, written = count_usage(body, [reply])
     return {
         "id": f"resp_{ids.getrandbits(200):050x}",
         "object": "response",
@@ -207,7 +214,7 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
         "max_tool_calls": body.get("max_tool_calls"),
         "model": snapshot(str(body["model"])),
         "moderation": None,
-        "output": [message],
+        "output": [thought, message] if _thought(body) else [message],
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "presence_penalty": 0.0,
         "previous_response_id": body.get("previous_response_id"),
@@ -232,7 +239,7 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
             "input_tokens": read,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": written,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": _thought(body)},
             "total_tokens": read + written,
         },
         "user": body.get("user"),
@@ -240,9 +247,15 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
     }
 
 
-def count_usage(replies: Sequence[Reply]) -> tuple[int, int]:
-    """Tokens read and written: several choices share one prompt."""
-    return replies[0].input_tokens, sum(reply.output_tokens for reply in replies)
+def count_usage(body: Json, replies: Sequence[Reply]) -> tuple[int, int]:
+    """Tokens read and written, reasoning among them: several choices share one prompt."""
+    return replies[0].input_tokens, sum(reply.output_tokens + _thought(body) for reply in replies)
+
+
+def _thought(body: Json) -> int:
+    """Tokens that go into reasoning before each answer."""
+    effort = body.get("reasoning_effort") or (body.get("reasoning") or {}).get("effort")
+    return _THOUGHT_TOKENS if _REASONING.match(str(body["model"])) and effort not in ("none", "minimal") else 0
 
 
 def snapshot(model: str) -> str:

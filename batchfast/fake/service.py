@@ -15,6 +15,7 @@ from typing import IO, Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, QueryParams, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -125,7 +126,10 @@ def serve(
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as body:
             form: Mapping[str, str | UploadFile] = {}
             if request.headers.get("content-type", "").startswith("multipart/form-data"):
-                form = await request.form()
+                try:
+                    form = await request.form()
+                except HTTPException as exc:
+                    return service.failure(400, str(exc.detail))
             else:
                 async for chunk in request.stream():
                     body.write(chunk)
