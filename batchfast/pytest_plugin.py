@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _DIVERTING = (
     "OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_CUSTOM_HEADERS", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID",
     "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE",
-    "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_USE_VERTEXAI",
+    "GOOGLE_API_KEY", "GOOGLE_GENAI_CLIENT_MODE", "GOOGLE_GENAI_USE_ENTERPRISE", "GOOGLE_GENAI_USE_VERTEXAI",
     "BATCHFAST_FAKE",
 )  # fmt: skip
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -61,7 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--batchfast-block-network",
         action="store_true",
         help="Refuse every connection and name lookup of a test but those of this machine (loopback). Needs "
-        "pytest-socket, whose marks and --allow-hosts widen or narrow it.",
+        "pytest-socket, whose marks and --allow-hosts widen or narrow it. Not covered: connect_ex, UDP, functions of "
+        "the socket module imported by name before the test, and child processes.",
     )
     parser.addini("batchfast_block_network", "true: as --batchfast-block-network.", type="bool", default=False)
     parser.addini(
@@ -97,12 +98,17 @@ def pytest_configure(config: pytest.Config) -> None:
 # What a mark asks for, and what fails a test
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # after all others: a conftest may add marks there
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
     """A mark brings its fixture along, before the test's own, which may build clients from the environment."""
-    if isinstance(item, pytest.Function):
-        for mark, fixture in (("batchfast_cassette", "batchfast_cassette"), ("batchfast_faults", "batchfast_fake")):
-            if item.get_closest_marker(mark) and fixture not in item.fixturenames:
-                item.fixturenames.insert(0, fixture)
+    result = yield
+    for item in items:
+        if isinstance(item, pytest.Function):
+            for mark, fixture in (("batchfast_cassette", "batchfast_cassette"), ("batchfast_faults", "batchfast_fake")):
+                if item.get_closest_marker(mark) and fixture not in item.fixturenames:
+                    # A new list: the turns of a parametrized test have one in common, and not each has the mark.
+                    item.fixturenames = [fixture, *item.fixturenames]
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -274,7 +280,8 @@ def batchfast_cassette(
     HTTP answered from the cassette that the mark `batchfast_cassette` names: vcrpy's `Cassette`. Needs no server.
 
     For the test dummy keys are set, and base URLs and proxies unset. Each answer is given once; a call that is not on
-    the cassette fails, which the SDKs report as a lost connection. The test fails if an answer was not asked for.
+    the cassette raises vcrpy's own exception, or what the SDK makes of it. The test fails if an answer was not
+    asked for.
     """
     from batchfast.cassettes import play
 
@@ -329,7 +336,7 @@ class _Lookups:
         own_rules = [mark for mark in item.iter_markers() if mark.name in ("allow_hosts", "enable_socket")]
         with pytest.MonkeyPatch.context() as patch:
             if not own_rules and "socket_enabled" not in getattr(item, "fixturenames", ()):
-                for function in (socket.getaddrinfo, socket.gethostbyname):
+                for function in (socket.getaddrinfo, socket.gethostbyname, socket.gethostbyname_ex):
                     patch.setattr(socket, function.__name__, partial(self._look_up, function))
             return (yield)
 

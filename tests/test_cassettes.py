@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anthropic
@@ -28,10 +30,10 @@ from batchfast.cassettes.clients import ADDRESSES, connect
 from batchfast.cassettes.record import most_it_costs, read_head, record_fake
 from batchfast.cassettes.scenarios import PROVIDERS, scenarios
 from batchfast.cassettes.scenarios.base import BAD_KEY
-from batchfast.cassettes.scrub import Scrubber
+from batchfast.cassettes.scrub import Scrubber, left_in
 from batchfast.cassettes.tape import recorder
 from batchfast.errors import BatchfastError, ConfigError
-from batchfast.fake import FakeServer
+from batchfast.fake import FakeServer, Fault
 from batchfast.records import BatchSnapshot, Result
 from tests.helpers import provider
 
@@ -40,24 +42,6 @@ NAMES = [f"{path.parent.name}/{path.stem}" for path in SHIPPED]
 LIFE = {
     "complete", "failures", "all_failed", "expired", "cancelled", "invalid_file", "bad_key", "unknown_id", "paging",
 }  # fmt: skip
-KEY_SHAPED = re.compile(
-    r"""(?xim)
-    \bsk-[\w*-]{5,} | AIza[\w-]{8,} | \bya29\.\S+ | \bAQ\.[\w-]{8,} | \bhf_\w{8,} | \beyJ[\w-]{20,}
-    | \bbearer\s+[\w.~+/-]{8,} | [?&](key|access_token)=\S+
-    | ^\s*"?(authorization|x-api-key|x-goog-api-key|(set-)?cookie|user-agent|cf-ray|x-stainless[\w-]*)"?:
-    | \borg-\w+ | \b(proj|wrkspc|acct)_\w+ | \bprojects/\d+ | upload_id=[^&\s]+ | signature=[^&\s"\\,]+
-    | [\w.+-]+@[\w-]+(\.[\w-]+)*\.[a-z]{2,}
-    | /(home|root|Users|tmp|work|var|opt)/[\w.-]+ | \b[A-Z]:\\\w+ | \blocalhost\b | \b\d+(\.\d+){3}\b
-    | https?://(?!(api\.openai\.com|api\.anthropic\.com|generativelanguage\.googleapis\.com)/)[^\s"'\\]+
-    """
-)
-STAND_INS = re.compile(
-    r"(sk-|AIza-|Bearer |org-|proj_|wrkspc_|\Wkey=|upload_id=|Signature=)scrubbed,?|projects/0|someone@example\.com"
-)
-
-
-def key_shaped(text: str) -> list[str]:
-    return [found[0] for found in KEY_SHAPED.finditer(text) if not STAND_INS.fullmatch(found[0])]
 
 
 def exchanges(name: str) -> list[dict[str, Any]]:
@@ -201,6 +185,32 @@ def test_upload_matches_by_its_parts(change: tuple[str, str], taken: bool) -> No
             client.files.create(file=("other.jsonl", data, "application/jsonl"), purpose="batch")
 
 
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("path", ["/v1/fine_tuning/batches", "/fine_tuning/batches", "/v1/batches/batches"])
+def test_another_resource_of_the_same_ending_is_another_call(path: str) -> None:
+    """A base URL may be anything but a part of the service's own paths."""
+    with cassettes.play("openai/bad_key"):
+        with pytest.raises(NotOnCassette):
+            httpx2.get(f"https://api.openai.com{path}?limit=1")
+        assert httpx2.get("https://api.openai.com/v1/batches?limit=1&key=any").status_code == 401
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize(
+    "other", [{"project": "beta", "n": 1}, {"project": "alpha", "n": True}, {"project": "alpha", "n": 1.0}]
+)
+def test_calls_are_compared_as_sent(other: dict[str, Any], tmp_path: Path) -> None:
+    """What a recording would scrub still tells two calls apart, and so does a value's type."""
+    sent = {"project": "alpha", "n": 1}
+    recorded = exchanges("openai/bad_key")[:1]
+    recorded[0]["request"].update(method="POST", body=json.dumps(sent))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"version": 1, "interactions": recorded}))
+    with cassettes.play("own", [tmp_path]):
+        with pytest.raises(NotOnCassette):
+            httpx2.post(recorded[0]["request"]["uri"], json=other)
+        assert httpx2.post(recorded[0]["request"]["uri"], json=sent).status_code == 401
+
+
 def test_call_that_is_not_on_the_cassette_reaches_nobody(fake: FakeServer, tmp_path: Path) -> None:
     """Recording is off: the call fails although someone would answer it, and the file stays as it was."""
     (tmp_path / "openai").mkdir()
@@ -285,9 +295,9 @@ def test_adapter_says_why_a_file_was_refused(service: str) -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
-def test_no_cassette_holds_anything_key_shaped(path: Path) -> None:
+def test_no_cassette_holds_anything_left_in(path: Path) -> None:
     """Keys, accounts, cookies, signed addresses, e-mail addresses, machines and their folders."""
-    assert key_shaped(path.read_text()) == []
+    assert left_in(path.read_text()) == []
 
 
 PLANTED = {
@@ -304,6 +314,29 @@ PLANTED = {
     "upload": "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=AMNrpaSr4kD9&upload_protocol=x",
     "signed": "https://api.openai.com/v1/x?a=1&Signature=Ab%2Fcd123",
     "mail": "ada.byron@mail.example.org",
+    "organization in words": "organization (d1f8a929-344a-41f7-8f0b-a462d53000d5)",
+    "project in words": "project 123456789012",
+    "organization_uuid": '{"organization_uuid": "6bd1c3a4-1111-4222-8333-444455556666"}',
+    "organizationUuid": '{"organizationUuid": "6bd1c3a4"}',
+    "org_id": '{"org_id": "6bd1c3a4"}',
+    "account_uuid": '{"account_uuid":"6bd1c3a4"}',
+    "nested": '{"organization": {"name": "Ada", "id": "6bd1c3a4"}}',
+    "escaped": json.dumps('{"organization_id": "6bd1c3a4"}'),
+    "number": '{"projectNumber": "123456"}',
+    "bare number": '{"project": 123456}',
+    "request id": '{"request_id": "req_011CRealRequestId"}',
+    "api_key": "https://api.openai.com/v1/x?api_key=abcdefg1234",
+    "short user": "user-AbCdEfGhIjKlMnOp",
+    "account in a header": 'realm="x" account="ada"',
+    "partial key": "sk-pr...WXYZ",
+    "amazon": "https://x.googleapis.com/y?X-Amz-Signature=AMZ&X-Amz-Credential=AKIAIOSFODNN7EX",
+    "azure": "https://x.openai.com/y?a=1&sktid=0a1b",
+    "escaped address": r"https://api.openai.com/y?a\u0026upload_id\u003dAMNrp\u0026b",
+    "short bearer": "Bearer abcdef12345",
+    "token": "eyJhbGciOiJSUzI1NiIs.eyJzdWIi.x",
+    "hub": "hf_abcdefghijklmnop",
+    "machine": "198.51.100.7",
+    "folder": "/home/ada/run.py",
 }  # fmt: skip
 
 
@@ -312,18 +345,28 @@ def test_planted_secret_is_found_and_scrubbed(secret: str) -> None:
     """The search sees it wherever it stands; the scrubber takes it out, and leaves the rest and what is clean."""
     text = json.dumps({"error": {"message": f"Denied for {secret}, see the page."}})
     clean = Scrubber().text(text)
-    assert key_shaped(text)
-    assert key_shaped(clean) == []
+    assert left_in(text)
+    assert left_in(clean) == []
     assert json.loads(clean)["error"]["message"].startswith("Denied for ")
     assert Scrubber().text(clean) == clean
+    assert left_in(yaml.safe_dump({"string": text}))  # where quotes are escaped once more
+    assert left_in(yaml.safe_dump({"string": clean})) == []
 
 
 @pytest.mark.parametrize(
-    "line", ["cf-ray: 8f1-CDG", "set-cookie: __cf_bm=1", "/home/ada/run", "http://127.0.0.1:8000/x"]
+    "line",
+    [
+        "cf-ray: 8f1-CDG",
+        "set-cookie: __cf_bm=1",
+        "/home/ada/run",
+        "http://127.0.0.1:8000/x",
+        "string: !!binary |",
+        "content-encoding:",
+    ],
 )
 def test_search_sees_headers_and_machines(line: str) -> None:
     """What the scrubber drops as a whole, or renames, the search knows by itself."""
-    assert key_shaped(f"  {line}\n")
+    assert left_in(f"  {line}\n")
 
 
 def test_only_named_headers_get_into_a_cassette() -> None:
@@ -371,7 +414,54 @@ def test_nothing_of_the_key_or_the_machine_is_recorded(fake: FakeServer, tmp_pat
         client.batches.list(limit=1)
     text = path.read_text()
     assert "https://api.openai.com/v1/batches?limit=1" in text
-    assert key not in text and key_shaped(text) == []
+    assert key not in text and left_in(text) == []
+
+
+def test_answer_that_cannot_be_read_is_not_written(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The SDKs ask for plain answers; what is encoded all the same cannot be cleaned, so the recording is refused."""
+    request = Request("GET", ADDRESSES["openai"] + "/batches", None, {})
+    encoded = {"content-encoding": ["zstd"], "content-type": ["application/json"]}
+    response = {"status": {"code": 200, "message": "OK"}, "headers": encoded, "body": {"string": b"\x28\xb5\x2f\xfd"}}
+    path = tmp_path / "c.yaml"
+    with recorder(Scrubber()).use_cassette(str(path), record_mode="all", serializer="readable") as cassette:
+        cassette.append(request, response)
+    assert left_in(path.read_text()) == ["content-encoding:", "!!binary"]
+
+    def with_a_machine_s_name(*_: Any) -> None:
+        with (
+            connect("openai", key="any", base_url=fake.base_urls["openai"]) as client,
+            pytest.raises(openai.BadRequestError),
+        ):
+            client.batches.list(after="localhost")
+
+    odd = dataclasses.replace(scenarios("openai")["unknown_id"], run=with_a_machine_s_name)
+    monkeypatch.setitem(scenarios("openai"), "unknown_id", odd)
+    done = CliRunner().invoke(main, ["record", "openai/unknown_id", "--to", str(tmp_path)])
+    assert done.exit_code == 1 and re.search(r"not written: line \d", done.output) and "localhost" not in done.output
+    assert list(tmp_path.glob("*/*.yaml")) == []
+
+
+@pytest.mark.parametrize("service", PROVIDERS)
+def test_recording_asks_for_answers_that_are_not_compressed(service: str) -> None:
+    """What vcrpy cannot decode is not asked for."""
+    seen: list[str] = []
+    original = Scrubber.request
+
+    class Seeing(Scrubber):
+        def request(self, request: Request) -> Request:
+            seen.extend(value for name, value in request.headers.items() if name.lower() == "accept-encoding")
+            return original(self, request)
+
+    with (
+        FakeServer() as fake,
+        connect(service, key="any", base_url=fake.base_urls[service]) as client,
+        recorder(Seeing()).use_cassette("nowhere.yaml", record_mode="all") as cassette,
+    ):
+        list(client.messages.batches.list() if service == "anthropic" else client.batches.list())
+        cassette.dirty = False
+    assert set(seen) == {"identity"}
 
 
 # Finding
@@ -461,6 +551,64 @@ def test_live_recording_states_its_cost_and_asks(monkeypatch: pytest.MonkeyPatch
     assert stated and int(stated[1]) == 7 and 0 < float(stated[2]) < 0.05
     assert "openai/expired: skipped, no batch can be made to expire there" in done.output
     assert list(tmp_path.glob("**/*.yaml")) == []
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "y\n"])
+def test_live_recording_takes_no_for_an_answer(
+    answer: str, fake: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is spent without a yes; just pressing return is none."""
+    monkeypatch.setitem(ADDRESSES, "openai", fake.base_urls["openai"])
+    monkeypatch.setenv("OPENAI_API_KEY", "any-key")
+    person = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("batchfast.cassettes.__main__.sys", person)
+    arguments = ["record", "--live", "openai/unknown_id", "--to", str(tmp_path)]
+    done = CliRunner().invoke(main, arguments, input=answer)
+    agreed = answer == "y\n"
+    assert done.exit_code == (0 if agreed else 1) and bool(fake.calls) is agreed
+    assert len(list(tmp_path.glob("**/*.yaml"))) == agreed
+
+
+def test_live_recording_goes_on_after_one_that_failed(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One line says what happened to it, the others are recorded, and the command fails."""
+    monkeypatch.setitem(ADDRESSES, "openai", fake.base_urls["openai"])
+    monkeypatch.setenv("OPENAI_API_KEY", "any-key")
+    fake.plan(Fault("status", provider="openai", status=429, nth=1))
+    arguments = ["record", "--live", "--yes", "openai/complete", "openai/unknown_id", "--to", str(tmp_path)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 1 and done.stdout == "openai/unknown_id: recorded\n"
+    assert "openai/complete: not recorded: RateLimitError: " in done.stderr
+    assert done.stderr.endswith("Error: 1 of 2 not recorded\n") and "any-key" not in done.stderr
+
+
+def test_looks_that_saw_the_same_are_recorded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """However long a batch takes, its cassette holds each state once, and still plays."""
+    monkeypatch.setattr("batchfast.cassettes.record._STEP", 0.02)
+    assert record_fake("anthropic", "complete", tmp_path)
+    scenario = scenarios("anthropic")["complete"]
+    with (
+        cassettes.play("anthropic/complete", [tmp_path]) as cassette,
+        connect("anthropic", key="any", base_url=ADDRESSES["anthropic"]) as client,
+    ):
+        scenario.run(client, scenario.lines, lambda: None)
+    assert cassette.all_played and len(cassette) < 10
+
+
+def test_live_recording_of_nothing_asks_nothing() -> None:
+    """Where all that was named can only come from the fake, that is said."""
+    done = CliRunner().invoke(main, ["record", "--live", "openai/expired"])
+    assert done.exit_code == 1 and done.output.endswith("Error: nothing is left to record at the services\n")
+
+
+def test_recording_from_the_fake_goes_by_no_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The fake is on this machine."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert [record_fake(service, "unknown_id", tmp_path) for service in PROVIDERS] == [True] * len(PROVIDERS)
 
 
 def test_live_recording_without_a_key_says_which() -> None:

@@ -47,9 +47,11 @@ def test_pieces_of_any_size_give_what_the_whole_gives(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"requests": [1', '{"requests": [1]', '{"requests": [1]}x', '{"requests": [1]} {}',
-     '{"requests": [1],}', '{"requests": [1,]}', '{"requests": [1 2]}', '{"requests": [1], "requests": [2]}', b'{"requests": ["\xff"]}',
-     '{"requests": [NaN]}'],
+    [
+        "", "[]", "{", '{"requests": [1', '{"requests": [1]', '{"requests": [1]}x', '{"requests": [1]} {}',
+        '{"requests": [1],}', '{"requests": [1,]}', '{"requests": [1 2]}', '{"requests": [1], "requests": [2]}',
+        b'{"requests": ["\xff"]}', '{"requests": [NaN]}',
+    ],
 )  # fmt: skip
 def test_what_is_no_json_object_is_refused(text: str | bytes) -> None:
     """What a parser of the whole would refuse, and a member given twice."""

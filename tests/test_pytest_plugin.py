@@ -72,8 +72,10 @@ def test_fake_leads_every_sdk_to_itself_for_the_test(suite: pytest.Pytester, mon
     names = ["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "HTTP_PROXY", "http_proxy"]
     names += ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "ANTHROPIC_AUTH_TOKEN"]
     names += ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "BATCHFAST_FAKE", "GOOGLE_GENAI_USE_VERTEXAI"]
+    names += ["GOOGLE_GENAI_CLIENT_MODE"]
     for name in names:
         monkeypatch.setenv(name, "1" if "FAKE" in name or "VERTEX" in name else "http://192.0.2.1:9")
+    monkeypatch.setenv("GOOGLE_GENAI_CLIENT_MODE", "replay")
     monkeypatch.setenv("all_proxy", "socks5://192.0.2.1:9")  # httpx fails at the mere sight of it, without socksio
     monkeypatch.delenv("NO_PROXY")
     tests = """
@@ -284,6 +286,32 @@ def test_mark_brings_its_fixture_before_the_test_s_own(suite: pytest.Pytester) -
     run(suite, _dedent(tests)).assert_outcomes(passed=3, failed=1)
 
 
+def test_mark_that_a_conftest_adds_counts_too(suite: pytest.Pytester) -> None:
+    """Also for one turn of a parametrized test alone; without the fixture such a test would pass for nothing."""
+    suite.makeconftest(
+        """
+        import pytest
+        from batchfast.fake import Fault
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                if item.name == "test_turn[2]":
+                    item.add_marker(pytest.mark.batchfast_faults(Fault("status", route="list_files", status=429)))
+        """
+    )
+    tests = """
+    @pytest.mark.parametrize("turn", [1, 2])
+    def test_turn(request, turn):
+        if turn == 1:
+            assert "OPENAI_BASE_URL" not in os.environ
+        else:
+            with pytest.raises(openai.RateLimitError):
+                list_files()
+    """
+    run(suite, _dedent(tests)).assert_outcomes(passed=2)
+
+
 def test_async_tests_use_the_same_fixtures(suite: pytest.Pytester) -> None:
     tests = """
     pytestmark = pytest.mark.anyio
@@ -464,6 +492,8 @@ def test_loopback_by_name():
 def test_other_lookups(recwarn):
     with pytest.raises(SocketConnectBlockedError, match='"example.org"'):
         socket.gethostbyname("example.org")
+    with pytest.raises(SocketConnectBlockedError, match='"example.org"'):
+        socket.gethostbyname_ex("example.org")
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

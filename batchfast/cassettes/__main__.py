@@ -76,14 +76,25 @@ def _record_live(chosen: list[tuple[str, str]], folder: Path, *, yes: bool) -> N
             path = folder / provider / f"{name}.yaml"
             kept = f"; {path} stays as recorded from {read_head(path).source}" if path.exists() else ""
             click.echo(f"{provider}/{name}: skipped, {reason}{kept}", err=True)
+    if not can:
+        raise ConfigError("nothing is left to record at the services")
     keys = {provider: _KINDS[provider]("any").key() for provider, _ in can}
     costs = [most_it_costs(provider, scenarios(provider)[name]) for provider, name in can]
     known = [cost for cost in costs if cost is not None]
     beside = "" if len(known) == len(costs) else ", and what the models without a known price cost"
     click.echo(f"{len(can)} recordings at the services, for at most ${sum(known):.4f}{beside}", err=True)
     _agree(yes=yes)
+    failed = 0
     for provider, name in can:
-        _say(provider, name, changed=record_live(provider, name, folder, key=keys[provider]))
+        try:
+            changed = record_live(provider, name, folder, key=keys[provider])
+        except BatchfastError as exc:  # what else was agreed to is not lost with it
+            click.echo(exc, err=True)
+            failed += 1
+        else:
+            _say(provider, name, changed=changed)
+    if failed:
+        raise BatchfastError(f"{failed} of {len(can)} not recorded")
 
 
 def _agree(*, yes: bool) -> None:
