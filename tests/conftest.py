@@ -54,6 +54,21 @@ def fake(_fake_of_the_session: FakeServer) -> Iterator[FakeServer]:
     assert not _fake_of_the_session.errors
 
 
+@pytest.fixture(scope="session")
+def _slow_fake_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
+    with FakeServer(tmp_path_factory.mktemp("slow"), batch_seconds=1000) as server:
+        yield server
+
+
+@pytest.fixture
+def server(_slow_fake_of_the_session: FakeServer) -> Iterator[FakeServer]:
+    """A fake whose batches take 1,000 seconds, for tests that move its time. Fails its test as `fake` does."""
+    _slow_fake_of_the_session.reset()
+    yield _slow_fake_of_the_session
+    assert not _slow_fake_of_the_session.unknown_routes
+    assert not _slow_fake_of_the_session.errors
+
+
 @pytest.fixture
 def plan(fake: FakeServer) -> Iterator[Callable[..., None]]:
     """Plan faults; one that never fired fails the test."""

@@ -20,20 +20,6 @@ KEYS = {"x-api-key": "any", "anthropic-version": "2023-06-01"}
 HOUR = 3600
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeServer]:
-    with FakeServer(batch_seconds=1000) as fake:
-        yield fake
-
-
-@pytest.fixture
-def server(running: FakeServer) -> Iterator[FakeServer]:
-    running.reset()
-    yield running
-    assert not running.errors
-    assert not running.unknown_routes
-
-
 @pytest.fixture
 def client(server: FakeServer) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=server.base_urls["anthropic"], api_key="any", max_retries=0) as client:

@@ -24,20 +24,6 @@ SCHEMA = {
 }
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeServer]:
-    with FakeServer(batch_seconds=1000) as fake:
-        yield fake
-
-
-@pytest.fixture
-def server(running: FakeServer) -> Iterator[FakeServer]:
-    running.reset()
-    yield running
-    assert not running.errors
-    assert not running.unknown_routes
-
-
 def connect(server: FakeServer, key: str = "any", **options: Any) -> genai.Client:
     return genai.Client(api_key=key, http_options={"base_url": server.base_urls["gemini"], **options})
 

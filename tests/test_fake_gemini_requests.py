@@ -22,20 +22,6 @@ MODEL = "/v1beta/models/gemini-2.5-flash"
 CONTENTS = [{"role": "user", "parts": [{"text": "Write a haiku about snow."}]}]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeServer]:
-    with FakeServer(batch_seconds=1000) as fake:
-        yield fake
-
-
-@pytest.fixture
-def server(running: FakeServer) -> Iterator[FakeServer]:
-    running.reset()
-    yield running
-    assert not running.errors
-    assert not running.unknown_routes
-
-
 @pytest.fixture
 def http(server: FakeServer) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=server.base_urls["gemini"], headers={"x-goog-api-key": "k"}) as http:

@@ -28,20 +28,6 @@ BATCH_KEYS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[FakeServer]:
-    with FakeServer(batch_seconds=1000) as fake:
-        yield fake
-
-
-@pytest.fixture
-def server(running: FakeServer) -> Iterator[FakeServer]:
-    running.reset()
-    yield running
-    assert not running.errors
-    assert not running.unknown_routes
-
-
 @pytest.fixture
 def client(server: FakeServer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=server.base_urls["openai"], api_key="any", max_retries=0) as client:

@@ -293,14 +293,16 @@ class FakeServer:
         """The app, with what breaks in it kept: also where an answer has begun and can only be cut off."""
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            try:
+            with ExitStack() as stack:
+                stack.push(self._keep)
                 await app(scope, receive, send)
-            except Exception as exc:
-                if exc not in self.errors:
-                    self.errors.append(exc)
-                raise
 
         return run
+
+    def _keep(self, _: object, exc: BaseException | None, __: object) -> None:
+        """Keep what breaks, where it is not kept yet, and let it go on."""
+        if isinstance(exc, Exception) and exc not in self.errors:
+            self.errors.append(exc)
 
     def _seen(self, provider: str, route: str, request: Request) -> None:
         self.calls.append(Call(provider, route, request.method, request.url.path))
