@@ -613,7 +613,7 @@ def test_trouble_with_disk_or_database_is_one_line_and_no_defect(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("batchfast.cli._open_store", fail)
+    monkeypatch.setattr("batchfast.cli.look.open_store", fail)
     got, out, err = batchfast("status")
     assert (got, out) == (code, "")
     assert said in err
@@ -627,7 +627,7 @@ def test_a_defect_is_called_one(batchfast: Terminal, monkeypatch: pytest.MonkeyP
     def fail() -> None:
         raise sqlite3.OperationalError("no such column: x")
 
-    monkeypatch.setattr("batchfast.cli._open_store", fail)
+    monkeypatch.setattr("batchfast.cli.look.open_store", fail)
     code, _, err = batchfast("status")
     assert (code, err.count("\n"), "a defect in batchfast" in err) == (1, 1, True)
     assert "Traceback" in batchfast("status", "-v")[2]
@@ -730,7 +730,7 @@ def test_ctrl_c_is_130_whatever_it_meets_on_its_way(
         meets()
         return Store(tmp_path / "state.db")
 
-    monkeypatch.setattr("batchfast.cli._open_store", interrupted)
+    monkeypatch.setattr("batchfast.cli.look.open_store", interrupted)
     code, _, err = batchfast("status")
     assert code == 130
     assert err.strip() == "batchfast: interrupted; nothing is lost: the same command continues"

@@ -1,0 +1,73 @@
+"""What several commands take: the global options, arguments with the same meaning, and the two ways to print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from batchfast.home import Home
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Options:
+    """Global options, wherever on the line they stood, and the home that they led to."""
+
+    home: str | None = None
+    json: bool = False
+    fake: bool = False
+    verbose: bool = False
+    used: Home | None = None
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    options = context.find_root().ensure_object(Options)
+    if value and parameter.name:
+        setattr(options, parameter.name, value)
+
+
+def global_options(command: _Command) -> _Command:
+    """Options that every command takes, and the group before it."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_keep,
+                     help="Say what happens; tracebacks."),
+        click.option("--fake", is_flag=True, envvar="BATCHFAST_FAKE", expose_value=False, callback=_keep,
+                     help="Send to the built-in fake: no key, no network, no cost."),
+        click.option("--json", is_flag=True, expose_value=False, callback=_keep,
+                     help="Machine-readable report on stdout."),
+        click.option("--home", metavar="DIR", envvar="BATCHFAST_HOME", expose_value=False, callback=_keep,
+                     help="Folder of the database [default: the nearest .batchfast]."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def example(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+spec_argument = click.argument("spec", type=click.Path(path_type=Path, dir_okay=False))
+run_argument = click.argument("run", required=False)
+again_option = click.option("--again", is_flag=True, help="Pay for a run that exists once more, as a run of its own.")
+output_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the dataset."
+)
+force_option = click.option("--force", is_flag=True, help="Replace the output file, whatever it holds.")
+
+
+def current() -> Options:
+    return click.get_current_context().find_root().ensure_object(Options)
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def report(data: dict[str, Any], view: Callable[[dict[str, Any]], str]) -> None:
+    click.echo(json.dumps(data, ensure_ascii=False) if current().json else view(data))

@@ -1,0 +1,60 @@
+"""Commands before anything is sent: `init`, `plan`, `compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from batchfast.cli.finding import find_home, load
+from batchfast.cli.options import current, example, global_options, report, say, spec_argument
+from batchfast.errors import ConfigError
+from batchfast.store import Store
+from batchfast.views import count, plan_view
+
+
+@click.command(epilog=example("batchfast init my.toml && batchfast run my.toml --fake"))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="batchfast.toml")
+@global_options
+def init(file: Path) -> None:
+    """Write a commented spec to start from."""
+    from batchfast.spec import starter_spec
+
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(starter_spec())
+    except FileExistsError as exc:
+        raise ConfigError(f"{file} exists and was left as it is; name another: batchfast init FILE") from exc
+    except OSError as exc:
+        raise ConfigError(f"cannot write {file}: {exc.strerror}") from exc
+    say(f"wrote {file}; try: batchfast run {file} --fake")
+
+
+@click.command(epilog=example("batchfast plan examples/three_providers.toml"))
+@spec_argument
+@global_options
+def plan(spec: Path) -> None:
+    """Show what a spec would send and cost. No key, no network, nothing written."""
+    from batchfast.plan import plan as make_plan
+
+    report(make_plan(load(spec), fake=current().fake), plan_view)
+
+
+@click.command("compile", epilog=example("batchfast compile examples/three_providers.toml -o files"))
+@spec_argument
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="Folder for the submission files.")  # fmt: skip
+@global_options
+def compile_(spec: Path, folder: Path) -> None:
+    """Write the submission files, to upload by hand.
+
+    Exactly the lines that `submit` would send. No key, no network, no run.
+    """
+    from batchfast.runs import compile_files
+
+    loaded = load(spec)
+    home = find_home(spec).make()
+    with Store(home.database) as store:
+        for path, requests in compile_files(loaded, store, folder, fake=current().fake):
+            click.echo(str(path))
+            say(f"{path.name}: {count(requests, 'request')}, {path.stat().st_size:,} bytes")

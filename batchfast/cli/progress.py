@@ -1,0 +1,163 @@
+"""Driving a run from the command line: what a person hears before, during and after, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchfast.cli.codes import DONE, ERROR, NOT_READY
+from batchfast.cli.finding import target_of
+from batchfast.cli.options import current, say
+from batchfast.errors import ConfigError
+from batchfast.hints import cron_command, runnable
+from batchfast.status import run_status
+from batchfast.store import RunRow, Store
+from batchfast.views import count, failures_line, ledger_line, money, one_line, plain, run_view
+
+if TYPE_CHECKING:
+    from batchfast.context import Context
+    from batchfast.engine import Progress
+    from batchfast.export import Written
+    from batchfast.session import Session
+    from batchfast.spec import Spec
+
+
+def announce(session: Session, run: RunRow, new: bool) -> None:
+    ledger = session.store.ledger(run)
+    where = "FAKE " if run.fake else ""
+    if new:
+        files = count(len(session.store.shards(run.no)), "file")
+        say(f"{where}run {run.id}: {count(ledger.total, 'request')} in {files}")
+    else:
+        say(f"{where}run {run.id} goes on: {ledger_line(asdict(ledger))}")
+
+
+def check_output(ctx: Context, target: Path, instead: str = "use -o FILE or --force", *, force: bool = False) -> None:
+    """
+    Before money is spent: can the rows be written, and will they land where a person looks for them?
+
+    Raises:
+        ConfigError: They could be written nowhere.
+    """
+    from batchfast.export import choose_path
+    from batchfast.runs import check_writable
+
+    check_writable(target)
+    if force or not (others := _others(ctx, target)):
+        return
+    try:
+        path = choose_path(ctx, target)
+    except ConfigError as exc:
+        raise ConfigError(
+            f"{others}, and the file that would take its place, hold something else than this run's rows; "
+            f"nothing was sent: {instead}"
+        ) from exc
+    say(f"{others} holds something else and will be left alone: the rows will go to {path}")
+
+
+def _others(ctx: Context, target: Path) -> str:
+    """Which of the dataset's files hold what this run did not write; empty where none does."""
+    from batchfast.export import failures_path, ours
+
+    return " and ".join(str(path) for path in (target, failures_path(target)) if not ours(ctx, path))
+
+
+def say_held(run: RunRow, reason: str) -> None:
+    say(f"batchfast: run {run.id} is held: {plain(reason)}")
+    say(runnable(f"mend that, then: batchfast collect {run.id}", current().used))
+
+
+def sent(session: Session, run: RunRow, progress: Progress, folder: Path) -> int:
+    """Say what was sent, and what a person does next; the exit code that goes with it."""
+    status = run_status(session.store, session.store.run(run.id))
+    click.echo(json.dumps(status) if current().json else run.id)
+    _say_what_was_sent(status)
+    if progress.held:
+        say_held(run, status["reason"] or progress.held)
+        return ERROR
+    _say_what_comes_next(status, folder)
+    return DONE if progress.running or not progress.ledger.waiting else NOT_READY
+
+
+def _say_what_was_sent(status: dict[str, Any]) -> None:
+    ledger = status["requests"]
+    batches = sum(batch["state"] == "running" for batch in status["batches"])
+    sent = f"{count(ledger['in_flight'], 'request')} in {count(batches, 'batch', 'batches')}"
+    say(f"sent: {sent}; waiting: {ledger['waiting']:,}")
+    for batch in status["batches"]:
+        if batch["note"] and batch["state"] != "running":
+            say(f"{batch['provider']} {batch['model_id']} shard {batch['shard']}: {one_line(batch['note'], 300)}")
+    if status["collect_by"]:
+        say(f"collect by: {status['collect_by']}")
+
+
+def _say_what_comes_next(status: dict[str, Any], folder: Path) -> None:
+    name = status["run"]
+    say(runnable(f"next: batchfast watch {name}   (or, later: batchfast collect {name})", current().used))
+    if status["requests"]["waiting"]:
+        say(f"or by cron: */15 * * * *  {cron_command(name, folder, current().used)}")
+
+
+def fitted_view(status: dict[str, Any]) -> str:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    command = status["next_command"]
+    return run_view(status | {"next_command": runnable(command, current().used) if command else None}, width)
+
+
+def drive(session: Session, run: RunRow, output: Path | None, force: bool, spec: Spec | None = None) -> int:
+    target = target_of(run, output)
+    with session.work(run, spec.providers if spec else None) as engine:
+        check_output(engine.ctx, target, force=force)
+        with _live(session.store, run) as show_progress:
+            progress = engine.drive(show_progress)
+        written = session.settle(engine.ctx, progress, output=target, force=force)
+    return finish(session, engine.ctx, progress, written, target)
+
+
+def _live(store: Store, run: RunRow) -> AbstractContextManager[Callable[[Progress], None]]:
+    """A display that follows the run, on a terminal only."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda _: None)
+    from batchfast.live import LiveView
+
+    return LiveView(store, run)
+
+
+def finish(session: Session, ctx: Context, progress: Progress, written: Written | None, target: Path) -> int:
+    """Say how a pass or a loop ended; the exit code that goes with it."""
+    from batchfast.session import not_ready
+
+    run = session.store.run(ctx.run.id)
+    status = run_status(session.store, run)
+    if current().json:
+        click.echo(json.dumps(status))
+    if written is None:
+        if not progress.held:
+            raise not_ready(run, progress)
+        say_held(run, status["reason"] or progress.held)
+        return ERROR
+    if not current().json:
+        click.echo(str(written.path))
+    _say_what_came(session, ctx, status, written)
+    if written.path != target:
+        say(f"({_others(ctx, target) or target} holds something else and was left alone)")
+    return DONE if written.rows else ERROR
+
+
+def _say_what_came(session: Session, ctx: Context, status: dict[str, Any], written: Written) -> None:
+    run = ctx.run
+    fake = "FAKE " if run.fake else ""
+    say(f"{fake}run {run.id} {status['state']}: {count(written.rows, 'row')} in {written.path}")
+    if written.failures:
+        reasons = failures_line(session.store.failure_reasons(run.no))
+        say(f"{count(written.failed, 'request')} gave no row: {reasons}; see {written.failures}")
+    if not run.fake:
+        say(f"cost: {money(status['cost'])}")

@@ -1,0 +1,151 @@
+"""Commands that work on a run: `submit`, `run`, `watch`, `collect`, `cancel`, `retry`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from batchfast.cli.codes import DONE, ERROR
+from batchfast.cli.finding import existing, find_home, load, open_session, resolve, target_of
+from batchfast.cli.options import (
+    again_option,
+    current,
+    example,
+    force_option,
+    global_options,
+    output_option,
+    run_argument,
+    say,
+    spec_argument,
+)
+from batchfast.cli.progress import announce, check_output, drive, finish, sent
+from batchfast.errors import ConfigError
+from batchfast.hints import runnable
+from batchfast.store import OPEN
+from batchfast.views import count, ledger_line
+
+
+@click.command(epilog=example("batchfast submit examples/three_providers.toml", "batchfast collect        # tomorrow"))
+@spec_argument
+@again_option
+@global_options
+def submit(spec: Path, again: bool) -> int:
+    """Compile and send. Prints the run's id; collect it later, from any process."""
+    from batchfast.datasets import already_sent
+
+    loaded = load(spec)
+    with open_session(find_home(spec)) as session:
+        run, new = session.enter(loaded, fake=current().fake, again=again)
+        if not new and not session.store.shards(run.no, "waiting", "submitting", "uncertain"):
+            raise already_sent(run)
+        announce(session, run, new)
+        with session.work(run, loaded.providers) as engine:
+            check_output(engine.ctx, Path(run.output_file), "name another output_file, or move one of them away")
+            progress = engine.send_all()
+        return sent(session, run, progress, spec.absolute().parent)
+
+
+@click.command(epilog=example("batchfast run examples/space_engineering.toml --fake"))
+@spec_argument
+@again_option
+@output_option
+@force_option
+@global_options
+def run(spec: Path, again: bool, output: Path | None, force: bool) -> int:
+    """Submit, watch and collect in one. Interrupted, the same line continues."""
+    loaded = load(spec)
+    with open_session(find_home(spec)) as session:
+        entered, new = session.enter(loaded, fake=current().fake, again=again)
+        announce(session, entered, new)
+        return drive(session, entered, output, force, loaded)
+
+
+@click.command(epilog=example("batchfast watch latest"))
+@run_argument
+@output_option
+@force_option
+@global_options
+def watch(run: str | None, output: Path | None, force: bool) -> int:
+    """Collect in a loop until nothing can move by itself."""
+    with existing() as session:
+        return drive(session, session.up_to_date(resolve(session.store, run)), output, force)
+
+
+@click.command(epilog=example("batchfast collect latest", "*/15 * * * *  cd /data && batchfast collect latest"))
+@run_argument
+@click.option("--no-send", is_flag=True, help="Never spend: send nothing, also nothing again.")
+@click.option("--partial", is_flag=True, help="Also write what is settled so far to <stem>.partial.jsonl.")
+@output_option
+@force_option
+@global_options
+def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, force: bool) -> int:
+    """One pass over everything that can move.
+
+    Sends what waits, polls, downloads what ended, sends again what may yet succeed, and writes the dataset once all is
+    settled. Exit code 3 says that something still runs.
+    """
+    from batchfast.export import write_partial
+    from batchfast.runs import check_writable
+
+    with existing() as session:
+        row = session.up_to_date(resolve(session.store, run))
+        target = target_of(row, output)
+        with session.work(row) as engine:
+            if not no_send:
+                check_writable(target)
+            progress = engine.one_pass(sends=not no_send, everything=True)
+            if partial:
+                path, rows = write_partial(engine.ctx, Path(row.output_file))
+                say(f"wrote {count(rows, 'row')} to {path}, as far as the run is settled")
+            written = session.settle(engine.ctx, progress, output=target, force=force)
+        return finish(session, engine.ctx, progress, written, target)
+
+
+@click.command(epilog=example("batchfast cancel latest", "batchfast collect latest    # keeps what finished"))
+@run_argument
+@global_options
+def cancel(run: str | None) -> int:
+    """Cancel at the providers, keep what finished, send nothing more."""
+    from batchfast.engine import cancel_run
+
+    with existing() as session:
+        row = resolve(session.store, run)
+        if not any(shard.state in OPEN for shard in session.store.shards(row.no)):
+            raise ConfigError(f"run {row.id} has settled: there is nothing to cancel")
+        missed = cancel_run(session.context(row))
+        ledger = asdict(session.store.ledger(row))
+    say(f"run {row.id}: cancel was asked for; {ledger_line(ledger)}")
+    if missed:
+        say(
+            runnable(
+                f"could not be cancelled yet: {', '.join(missed)}; try again: batchfast cancel {row.id}",
+                current().used,
+            )
+        )
+        return ERROR
+    say(runnable(f"keep what finished with: batchfast watch {row.id}", current().used))
+    return DONE
+
+
+@click.command(epilog=example("batchfast retry latest", "batchfast watch latest"))
+@run_argument
+@global_options
+def retry(run: str | None) -> int:
+    """Send again what failed for good, what expired and what was cancelled.
+
+    Each of these requests has all its tries again; what has a row is left alone.
+    """
+    from batchfast.resend import ask_again
+
+    with existing() as session:
+        row = session.up_to_date(resolve(session.store, run))
+        with session.work(row) as engine:
+            asked = ask_again(engine.ctx)
+            if not asked:
+                raise ConfigError(f"run {row.id} has no request that ended without a row: there is nothing to retry")
+        say(f"run {row.id}: {count(asked, 'request')} will be sent again")
+        with session.work(session.store.run(row.id)) as engine:  # which asks for the keys that are needed now
+            progress = engine.send_all()
+        return sent(session, row, progress, Path.cwd())
