@@ -26,11 +26,12 @@ class Line(NamedTuple):
 
 
 class File(NamedTuple):
-    """A submission file on disk: which requests, how large, and its hash."""
+    """A submission file on disk: which requests, how large, its largest line, and its hash."""
 
     number: int
     positions: array[int]
     size_bytes: int
+    largest_bytes: int
     sha256: str
 
 
@@ -46,6 +47,8 @@ def compile_shards(
     uncounted: int = 0,
     *,
     max_requests: int | None = None,
+    doublings: int = 0,
+    refusals: int = 0,
 ) -> Iterator[ShardPlan]:
     """
     Requests of one provider entry into files that the provider will accept.
@@ -56,6 +59,7 @@ def compile_shards(
         path_of: Shard number to file.
         numbers: The shards' numbers, in order.
         max_requests: Fewer requests per file than the provider takes (count).
+        uncounted, doublings, refusals: As in `ShardPlan`.
 
     Yields:
         Shards in order, each on disk. Same input, same bytes.
@@ -64,7 +68,7 @@ def compile_shards(
         RequestTooLarge: One request alone exceeds the provider's limit.
         ConfigError: The folder cannot be written.
     """
-    lines = _encoded(grid, provider, entry, positions, id_prefix, attempt)
+    lines = _encoded(grid, provider, entry, positions, id_prefix, attempt, doublings)
     limits = provider.limits
     if max_requests is not None:
         limits = replace(limits, max_requests=min(max_requests, limits.max_requests))
@@ -74,22 +78,31 @@ def compile_shards(
             number=file.number,
             attempt=attempt,
             uncounted=uncounted,
+            doublings=doublings,
+            refusals=refusals,
             provider=provider.name,
             model_id=provider.model_id,
             positions=Positions.of(file.positions).text,
             requests=len(file.positions),
             size_bytes=file.size_bytes,
+            largest_bytes=file.largest_bytes,
             sha256=file.sha256,
         )
 
 
 def _encoded(
-    grid: Grid, provider: Provider, entry: int, positions: Iterable[int], id_prefix: str, attempt: int
+    grid: Grid,
+    provider: Provider,
+    entry: int,
+    positions: Iterable[int],
+    id_prefix: str,
+    attempt: int,
+    doublings: int,
 ) -> Iterator[Line]:
     for position in positions:
         index = position * grid.entries + entry
         name = custom_id(id_prefix, index, attempt)
-        yield Line(position, name, provider.encode(Request(name, grid.prompt(index), grid.num_samples)))
+        yield Line(position, name, provider.encode(Request(name, grid.prompt(index), grid.num_samples, doublings)))
 
 
 def write_files(
@@ -119,7 +132,7 @@ def _write_one(number: int, path: Path, first: Line, rest: Iterator[Line], limit
         raise RequestTooLarge(first.custom_id, alone, limits.max_bytes)
     digest = hashlib.sha256()
     room = limits.max_bytes - limits.envelope_bytes
-    size = 0
+    size = largest = 0
     positions = array("Q")
     left_over: Line | None = None
     with replacing(path) as file:
@@ -131,5 +144,6 @@ def _write_one(number: int, path: Path, first: Line, rest: Iterator[Line], limit
             file.write(data)
             digest.update(data)
             size += len(data)
+            largest = max(largest, len(data))
             positions.append(line.position)
-    return File(number, positions, size, digest.hexdigest()), left_over
+    return File(number, positions, size, largest, digest.hexdigest()), left_over

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -17,7 +18,7 @@ from batchfast.parse import parse_reply
 from batchfast.prices import cost, rates_of
 from batchfast.records import Outcome, Positions, RequestError, Result, ShardPlan, Usage, split_custom_id
 from batchfast.retry import decide
-from batchfast.store import RequestRow, ShardRow, Tally
+from batchfast.store import Kept, RequestRow, ShardRow, Tally
 
 _MAX_MESSAGE = 500
 _NO_USAGE = Usage()
@@ -37,6 +38,13 @@ class Absent(NamedTuple):
 
     outcome: Outcome
     error: RequestError
+
+
+class Again(NamedTuple):
+    """How requests are asked again together: see `ShardPlan`."""
+
+    uncounted: int
+    doublings: int
 
 
 class Incomplete(Exception):
@@ -72,7 +80,13 @@ def end_shard(
     ending = _Ending(ctx, row, absent, complete, halve)
     note = absent.error.message if refused else None
     if not ctx.store.end_shard(
-        row, "failed" if refused else "ended", ending.rows(lines), ending.tally, ending.again(), note
+        row,
+        "failed" if refused else "ended",
+        ending.rows(lines),
+        ending.tally,
+        ending.again(),
+        note,
+        ending.revived,
     ):
         return False
     ending.report()
@@ -89,14 +103,16 @@ class _Ending:
     complete: bool
     halve: bool
     tally: Tally = field(default_factory=Tally)
-    repeat: array[int] = field(default_factory=lambda: array("Q"))
-    repeat_uncounted: array[int] = field(default_factory=lambda: array("Q"))
+    repeat: defaultdict[Again, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("Q")))
+    kept: dict[int, Kept] = field(default_factory=dict)
+    revived: list[Kept] = field(default_factory=list)
     foreign: int = 0
     doubled: int = 0
     hold: tuple[str, str] | None = None
 
     def rows(self, lines: Iterable[Line]) -> Iterator[RequestRow]:
         slots = _Slots(self.row)
+        self._find_kept(slots)
         seen = bytearray(self.row.requests)
         for line in lines:
             slot = self._slot(slots, line.result.custom_id)
@@ -113,6 +129,19 @@ class _Ending:
             if not was_seen:
                 result = Result(custom_id="", outcome=self.absent.outcome, error=self.absent.error)
                 yield self._outcome(slots.position(slot), result, self.absent.error, 0, None)
+
+    def _find_kept(self, slots: _Slots) -> None:
+        """Of each request the earlier attempt with the most samples, the later one among equals."""
+        if self.row.attempt == 1:
+            return
+        first, last = (self._index(slots.position(slot)) for slot in (0, self.row.requests - 1))
+        for found in self.ctx.store.kept(self.row.run_no, first, last):
+            best = self.kept.get(found.idx)
+            if best is None or found.texts >= best.texts:
+                self.kept[found.idx] = found
+
+    def _index(self, position: int) -> int:
+        return position * len(self.ctx.providers) + self.row.entry
 
     def _slot(self, slots: _Slots, custom_id: str) -> int | None:
         found = split_custom_id(custom_id)
@@ -132,16 +161,20 @@ class _Ending:
         self, position: int, result: Result, error: RequestError | None, texts: int, line: Line | None
     ) -> RequestRow:
         outcome: Outcome = "failed" if result.outcome == "succeeded" and not texts else result.outcome
-        final = outcome == "succeeded" or not self._asks_again(position, outcome, error)
-        if not final:
-            self.tally.resent += 1
-        else:
+        final = not self._asks_again(position, outcome, error, self._cut_after(result, texts))
+        kept = self.kept.get(self._index(position))
+        if final and kept is not None and kept.texts > texts:
+            self.revived.append(kept)
+            final = False
+        if final:
             setattr(self.tally, outcome, getattr(self.tally, outcome) + 1)
-        self.tally.rows += texts
+            self.tally.rows += texts
+        else:
+            self.tally.resent += 1
         usage = result.usage or _NO_USAGE
         return RequestRow(
             run_no=self.row.run_no,
-            idx=position * len(self.ctx.providers) + self.row.entry,
+            idx=self._index(position),
             attempt=self.row.attempt,
             shard_id=self.row.id,
             final=int(final),
@@ -163,18 +196,26 @@ class _Ending:
             length=line.length if line else None,
         )
 
-    def _asks_again(self, position: int, outcome: Outcome, error: RequestError | None) -> bool:
+    def _cut_after(self, result: Result, texts: int) -> int | None:
+        """As in `retry.decide`."""
+        short = result.ending == "truncated" and texts < self.ctx.grid.num_samples
+        return self.row.doublings if short and self.ctx.provider(self.row).token_limit() is not None else None
+
+    def _asks_again(self, position: int, outcome: Outcome, error: RequestError | None, cut_after: int | None) -> bool:
+        row = self.row
         if self.halve:
-            self.repeat_uncounted.append(position)
+            self.repeat[Again(row.uncounted + 1, row.doublings)].append(position)
             return True
-        verdict = decide(outcome, error, self.row.attempt - self.row.uncounted, self.ctx.max_attempts)
-        if verdict.action == "give_up" or self.ctx.store.cancel_requested(self.row.run_no):
+        if outcome == "succeeded" and cut_after is None:
+            return False
+        attempt = row.attempt - row.uncounted
+        verdict = decide(outcome, error, attempt, self.ctx.max_attempts, cut_after=cut_after)
+        if verdict.action == "give_up" or self.ctx.store.cancel_requested(row.run_no):
             return False
         if verdict.reason is not None:
             self.hold = (verdict.reason, error.message if error else verdict.reason)
-            self.repeat_uncounted.append(position)
-        else:
-            self.repeat.append(position)
+        again = Again(row.uncounted + (verdict.action == "hold"), row.doublings + (verdict.action == "send_longer"))
+        self.repeat[again].append(position)
         return True
 
     def _price(self, result: Result) -> float | None:
@@ -196,7 +237,7 @@ class _Ending:
         ctx, row = self.ctx, self.row
         attempt = row.attempt + 1
         numbers = chain((row.number,), count(ctx.store.next_number(row.run_no, row.entry)))
-        for positions, uncounted in ((self.repeat, row.uncounted), (self.repeat_uncounted, row.uncounted + 1)):
+        for how, positions in sorted(self.repeat.items()):
             yield from compile_shards(
                 ctx.grid,
                 ctx.provider(row),
@@ -206,8 +247,10 @@ class _Ending:
                 attempt,
                 lambda number: ctx.request_file(row.entry, number, attempt),
                 numbers,
-                uncounted,
+                how.uncounted,
                 max_requests=(row.requests + 1) // 2 if self.halve else None,
+                doublings=how.doublings,
+                refusals=row.refusals if self.halve else 0,
             )
 
     def report(self) -> None:

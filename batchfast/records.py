@@ -28,11 +28,13 @@ class Request:
         custom_id: `<run>-<home nonce>-<index>-<attempt>`, at most 64 of `A-Za-z0-9_-`.
         prompt: The user's message.
         num_samples: How many texts the reply shall hold.
+        doublings: How often its token limit, where it has one, was doubled (count).
     """
 
     custom_id: str
     prompt: str
     num_samples: int
+    doublings: int = 0
 
 
 def custom_id(prefix: str, index: int, attempt: int) -> str:
@@ -131,21 +133,27 @@ class ShardPlan:
 
     Attributes:
         entry: Which provider entry, from 0; `number`: which of its shards, from 0; `attempt`: from 1.
-        uncounted: How many of the attempts before ended in a hold (count): they use up none of `max_attempts`.
+        uncounted: How many of the attempts before were nobody's try (count): they use up none of `max_attempts`.
+        doublings: How often the token limit of its requests was doubled (count).
+        refusals: How often its requests were refused in a row for want of room (count).
         positions: Which of the entry's requests, as `Positions` text.
         requests: How many (count).
         size_bytes, sha256: Of the file.
+        largest_bytes: Size of its largest line.
     """
 
     entry: int
     number: int
     attempt: int
     uncounted: int
+    doublings: int
+    refusals: int
     provider: str
     model_id: str
     positions: str
     requests: int
     size_bytes: int
+    largest_bytes: int
     sha256: str
 
 

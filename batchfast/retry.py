@@ -15,6 +15,9 @@ from batchfast.records import Outcome, RequestError
 
 DEFAULT_MAX_ATTEMPTS = 3
 
+# How often the token limit of a request is doubled (count): what needs more than four times as much runs away.
+MAX_DOUBLINGS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -22,15 +25,17 @@ class Verdict:
     What to do about a failed request.
 
     Attributes:
-        action: "hold" stops the run until a person acts: no other request would fare better.
+        action: "send_longer" is with the token limit doubled; "hold" stops the run until a person acts: no other
+            request would fare better.
         reason: Of a hold, "bad key" or "no credit"; else None.
     """
 
-    action: Literal["send_again", "give_up", "hold"]
+    action: Literal["send_again", "send_longer", "give_up", "hold"]
     reason: Literal["bad key", "no credit"] | None = None
 
 
 SEND_AGAIN = Verdict("send_again")
+SEND_LONGER = Verdict("send_longer")
 GIVE_UP = Verdict("give_up")
 HOLD_BAD_KEY = Verdict("hold", "bad key")
 HOLD_NO_CREDIT = Verdict("hold", "no credit")
@@ -67,17 +72,25 @@ _NO_CREDIT_MESSAGE = re.compile(
 
 
 def decide(
-    outcome: Outcome, error: RequestError | None, attempt: int, max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    outcome: Outcome,
+    error: RequestError | None,
+    attempt: int,
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+    *,
+    cut_after: int | None = None,
 ) -> Verdict:
     """
-    What to do about a request that gave no text.
+    What to do about a request that gave no text, or fewer than asked for because it was cut short.
 
     Args:
         outcome: Its result's outcome; "succeeded" where the reply came but could not be used.
         error: Why; the result's own or the one from `parse`.
         attempt: Which attempt this was, counted from 1.
         max_attempts: How often a request may be sent (count). A hold does not depend on it.
+        cut_after: Where its token limit cut the reply short: how often that had been doubled (count).
     """
+    if cut_after is not None:
+        return SEND_LONGER if cut_after < MAX_DOUBLINGS and attempt < max_attempts else GIVE_UP
     if outcome == "cancelled":
         return GIVE_UP
     if error is not None and (hold := _hold(error)):

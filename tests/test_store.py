@@ -13,7 +13,8 @@ from batchfast.errors import RunBusy, StoreError
 from batchfast.fake import FakeServer
 from batchfast.home import Home, find_home, home_for, refuse_network_filesystem, stem_of
 from batchfast.lock import run_lock
-from batchfast.store import RequestRow, Store, Tally
+from batchfast.store import SCHEMA_VERSION, RequestRow, Store, Tally
+from batchfast.store.migrations import migrations
 from tests.helpers import session, spec
 
 
@@ -56,7 +57,7 @@ def test_opening_twice_migrates_once_and_keeps_the_nonce(tmp_path: Path) -> None
     assert len(nonces[0]) == 8
     database = sqlite_utils.Database(path)
     assert {"home", "runs", "shards", "batches", "requests", "events", "outputs"} <= set(database.table_names())
-    database.close()
+    database.conn.close()
 
 
 def test_outcomes_that_do_not_cover_a_shard_are_not_entered(fake: FakeServer, tmp_path: Path) -> None:
@@ -123,3 +124,17 @@ def test_a_run_has_one_holder_at_a_time(tmp_path: Path) -> None:
         pass
     with run_lock(home, "run", SystemClock()):
         pass
+
+
+def test_a_home_of_the_first_tables_is_brought_up_to_date(tmp_path: Path) -> None:
+    """What was entered before stays, and the new columns have their defaults."""
+    path = tmp_path / "state.db"
+    database = sqlite_utils.Database(path)
+    migrations.apply(database, stop_before="m002_room_and_longer_replies")
+    shard = {"run_no": 1, "entry": 0, "number": 0, "attempt": 1, "requests": 3}
+    database.table("shards").insert(shard)
+    database.conn.close()
+    with Store(path) as store:
+        (row,) = store.shards(1)
+        assert (row.requests, row.doublings, row.refusals, row.largest_bytes) == (3, 0, 0, 0)
+        assert store.connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION

@@ -88,10 +88,10 @@ class AnthropicProvider(Provider):
 
     # pure
 
-    def _own_body(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _own_body(self, schema: dict[str, Any], token_limit: int | None) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model_id,
-            "max_tokens": self.max_completion_tokens or self._default_max_tokens(),
+            "max_tokens": token_limit,
             "system": self.system_prompt,
             "messages": [],
             "temperature": self.temperature,
@@ -108,14 +108,16 @@ class AnthropicProvider(Provider):
         why = f"does not go with the tool that {self.model_id} is made to answer through: leave it out"
         return {**self.refused_extra, **dict.fromkeys(("tools", "tool_choice", "thinking"), why)}
 
-    def _default_max_tokens(self) -> int:
-        return _SHORT_MAX_TOKENS if _SHORT.search(self.model_id) else _MAX_TOKENS
+    def token_limit(self, doublings: int = 0) -> int:
+        """As `Provider.token_limit`; Anthropic takes no request without one."""
+        usual = _SHORT_MAX_TOKENS if _SHORT.search(self.model_id) else _MAX_TOKENS
+        return (self.max_completion_tokens or usual) << doublings
 
     def _line(self, request: Request) -> dict[str, Any]:
         messages = [{"role": "user", "content": request.prompt}]
         return {
             "custom_id": request.custom_id,
-            "params": {**self._body(request.num_samples), "messages": messages},
+            "params": {**self._body(request), "messages": messages},
         }
 
     def prompt_of(self, line: bytes) -> str:

@@ -43,6 +43,9 @@ class BatchProvider(Protocol):
     def encode(self, request: Request) -> bytes:
         """The request as one line of a submission file, without its newline. Same request, same bytes."""
 
+    def token_limit(self, doublings: int = 0) -> int | None:
+        """How long a reply may be (tokens, reasoning included), after so many doublings; None where nothing says so."""
+
     def prompt_of(self, line: bytes) -> str:
         """The user's message in a line that `encode` made."""
 
@@ -144,7 +147,7 @@ class Provider(BatchProvider, ABC):
         self.extra: dict[str, Any] = _sorted(extra or {})
         self.max_requests_per_batch = max_requests_per_batch
         self.dotenv_files: tuple[Path, ...] = (Path(".env"),)
-        self._bodies: dict[int, dict[str, Any]] = {}
+        self._bodies: dict[tuple[int, int], dict[str, Any]] = {}
         self._check()
         for parameter in _SAMPLING:  # 1 and 1.0 are one setting, and must be the same bytes
             value = getattr(self, parameter)
@@ -306,22 +309,27 @@ class Provider(BatchProvider, ABC):
         except (TypeError, ValueError, RecursionError) as exc:
             raise ConfigError(f"{self.name} {self.model_id}: extra cannot be written as JSON: {exc}") from exc
 
-    def _body(self, num_samples: int) -> dict[str, Any]:
-        """What all requests for so many samples have in common: not to be changed."""
-        body = self._bodies.get(num_samples)
+    def _body(self, request: Request) -> dict[str, Any]:
+        """What all requests for as many samples, under as high a token limit, have in common: not to be changed."""
+        kind = request.num_samples, request.doublings
+        body = self._bodies.get(kind)
         if body is None:
             from batchfast.schema.data_rows import samples_schema  # pydantic takes longer to load than all of llms
 
-            own = self._own_body(samples_schema(num_samples))
-            body = self._bodies[num_samples] = without_none(merge_extra(own, self._wire_extra()))
+            own = self._own_body(samples_schema(request.num_samples), self.token_limit(request.doublings))
+            body = self._bodies[kind] = without_none(merge_extra(own, self._wire_extra()))
         return body
 
     def _wire_extra(self) -> dict[str, Any]:
         """`extra` as the provider spells it."""
         return self.extra
 
+    def token_limit(self, doublings: int = 0) -> int | None:
+        """How long a reply may be (tokens, reasoning included), after so many doublings; None where nothing says so."""
+        return None if self.max_completion_tokens is None else self.max_completion_tokens << doublings
+
     @abstractmethod
-    def _own_body(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _own_body(self, schema: dict[str, Any], token_limit: int | None) -> dict[str, Any]:
         """
         The request body for replies of this JSON schema, without its prompt and without `extra`.
 

@@ -124,7 +124,7 @@ class GeminiProvider(Provider):
 
     # pure
 
-    def _own_body(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _own_body(self, schema: dict[str, Any], token_limit: int | None) -> dict[str, Any]:
         system = None if self.system_prompt is None else {"parts": [{"text": self.system_prompt}]}
         return {
             "contents": [],
@@ -133,7 +133,7 @@ class GeminiProvider(Provider):
                 "temperature": self.temperature,
                 "topP": self.top_p,
                 "frequencyPenalty": self.frequency_penalty,
-                "maxOutputTokens": self.max_completion_tokens,
+                "maxOutputTokens": token_limit,
                 "responseMimeType": "application/json",
                 "responseSchema": _rest_schema(schema),
             },
@@ -151,7 +151,7 @@ class GeminiProvider(Provider):
 
     def _line(self, request: Request) -> dict[str, Any]:
         contents = [{"role": "user", "parts": [{"text": request.prompt}]}]
-        return {"key": request.custom_id, "request": {**self._body(request.num_samples), "contents": contents}}
+        return {"key": request.custom_id, "request": {**self._body(request), "contents": contents}}
 
     def prompt_of(self, line: bytes) -> str:
         return str(wire.load_object(line)["request"]["contents"][-1]["parts"][0]["text"])

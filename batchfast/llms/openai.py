@@ -68,12 +68,12 @@ class OpenAIProvider(Provider):
 
     # pure
 
-    def _own_body(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _own_body(self, schema: dict[str, Any], token_limit: int | None) -> dict[str, Any]:
         named = {"name": "samples", "strict": True, "schema": schema}
         return {
             "model": self.model_id,
             "messages": [],
-            "max_completion_tokens": self.max_completion_tokens,
+            "max_completion_tokens": token_limit,
             "temperature": self.temperature,
             "top_p": self.top_p,
             "frequency_penalty": self.frequency_penalty,
@@ -84,7 +84,7 @@ class OpenAIProvider(Provider):
         messages = [{"role": "user", "content": request.prompt}]
         if self.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self.system_prompt})
-        body = {**self._body(request.num_samples), "messages": messages}
+        body = {**self._body(request), "messages": messages}
         return {"custom_id": request.custom_id, "method": "POST", "url": _ENDPOINT, "body": body}
 
     def prompt_of(self, line: bytes) -> str:

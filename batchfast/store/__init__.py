@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -25,6 +25,7 @@ from batchfast.store.rows import (
     IN_FLIGHT,
     OPEN,
     BatchRow,
+    Kept,
     Ledger,
     RequestRow,
     RunRow,
@@ -38,6 +39,7 @@ __all__ = [
     "IN_FLIGHT",
     "OPEN",
     "BatchRow",
+    "Kept",
     "Ledger",
     "RequestRow",
     "RunRow",
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Store:
@@ -248,6 +250,7 @@ class Store:
         tally: Tally,
         again: Iterable[ShardPlan] = (),
         note: str | None = None,
+        revived: Sequence[Kept] = (),
     ) -> bool:
         """
         Enter every outcome of a shard, its counts and what is sent again, all or nothing.
@@ -256,6 +259,7 @@ class Store:
             results: One row per request; consumed before the transaction begins.
             tally: Filled while `results` is consumed, read afterwards.
             again: Shards that ask again for what may yet succeed; consumed after `results`.
+            revived: Earlier attempts that turned out to be the last word; filled while `results` is consumed.
 
         Returns:
             False where another process has ended it; nothing is changed then.
@@ -274,8 +278,19 @@ class Store:
                     f"shard {shard.id}: {counted} outcomes for {shard.requests} requests; nothing was entered"
                 )
             self.move(shard.id, shard.state, new, note=note, not_before=None, **_columns(tally))
+            self._revive(shard.run_no, revived)
             self._add_shards(shard.run_no, plans)
         return True
+
+    def _revive(self, run_no: int, revived: Sequence[Kept]) -> None:
+        self.connection.executemany(
+            "UPDATE requests SET final = 1 WHERE run_no = ? AND idx = ? AND attempt = ?",
+            ((run_no, kept.idx, kept.attempt) for kept in revived),
+        )
+        self.connection.executemany(
+            "UPDATE shards SET resent = resent - 1, succeeded = succeeded + 1, rows = rows + ? WHERE id = ?",
+            ((kept.texts, kept.shard_id) for kept in revived),
+        )
 
     def _take_in(self, results: Iterable[RequestRow], again: Iterable[ShardPlan]) -> list[ShardPlan]:
         """
@@ -369,6 +384,14 @@ class Store:
         return list(
             cursor.execute("SELECT * FROM requests WHERE run_no = ? AND idx = ? ORDER BY attempt", (run_no, index))
         )
+
+    def kept(self, run_no: int, first: int, last: int) -> Iterator[Kept]:
+        """Samples of earlier attempts whose requests were asked again, by request (`first` to `last`) and attempt."""
+        query = (
+            "SELECT idx, attempt, shard_id, texts FROM requests "
+            "WHERE run_no = ? AND idx BETWEEN ? AND ? AND final = 0 AND texts > 0 ORDER BY idx, attempt"
+        )
+        return map(Kept._make, self.connection.execute(query, (run_no, first, last)))
 
     def rowless(self, run_no: int) -> Iterator[int]:
         """Indices of the requests that ended for good without a row, in grid order."""

@@ -120,3 +120,16 @@ def m001_first_tables(db: Database) -> None:
         {"run_no": int, "path": str, "sha256": str}, pk=("run_no", "path", "sha256"), not_null={"run_no"}
     )
     db.execute("PRAGMA user_version = 1")
+
+
+@migrations()
+def m002_room_and_longer_replies(db: Database) -> None:
+    """What a shard needs to wait for room, to fit a budget, and to be asked again for longer replies."""
+    for column in ("doublings", "refusals", "largest_bytes"):
+        db.table("shards").add_column(column, int, not_null_default=0)
+    # Only answers that were cut short and asked again are in it: next to nothing, and found at once.
+    db.execute("CREATE INDEX idx_requests_kept ON requests (run_no, idx) WHERE final = 0 AND texts > 0")
+    db.table("queue_limits").create(
+        {"provider": str, "model_id": str, "tokens": int, "at": str}, pk=("provider", "model_id")
+    )
+    db.execute("PRAGMA user_version = 2")

@@ -52,13 +52,16 @@ class ShardRow:
     A shard as the store knows it.
 
     Attributes:
-        uncounted: How many of its attempts ended in a hold, which is nobody's try (count).
+        uncounted: How many of the attempts before were nobody's try (count).
+        doublings: How often the token limit of its requests was doubled (count).
+        refusals: How often its requests were refused in a row for want of room (count).
+        largest_bytes: Size of its file's largest line; 0 where unknown.
         positions: Which of its entry's requests it holds, as `records.Positions` text.
         fence: Newest batch the provider listed before the create.
         intent_at: When the create was about to be made; `absent_at`: when the provider first did not list it.
         not_before: Earliest time of the next send.
         succeeded, failed, expired, cancelled: Requests that ended so for good (count).
-        resent: Requests that went on into a later shard (count).
+        resent: Requests whose last word is in another shard (count).
         rows: Samples that its replies gave (count).
         cost_usd: What its answers cost at batch prices; `unpriced` counts answers whose price is unknown.
         cost_assumed: The batch price was derived from the list price.
@@ -71,11 +74,14 @@ class ShardRow:
     number: int
     attempt: int
     uncounted: int
+    doublings: int
+    refusals: int
     provider: str
     model_id: str
     positions: str
     requests: int
     size_bytes: int
+    largest_bytes: int
     sha256: str
     state: ShardState
     fence: str | None
@@ -124,7 +130,7 @@ class RequestRow(NamedTuple):
     The outcome of one request in one attempt: a row of `requests`.
 
     Attributes:
-        final: 1 where this is the last word on the request, 0 where a later shard asks again.
+        final: 1 where this is the last word on the request, 0 where that is in another attempt's row.
         texts: Samples the reply gave (count).
         file: "output" or "error": where the line stands; None where no line came.
         offset, length: The line in that file (bytes).
@@ -152,6 +158,15 @@ class RequestRow(NamedTuple):
     file: str | None = None
     offset: int | None = None
     length: int | None = None
+
+
+class Kept(NamedTuple):
+    """An earlier attempt that gave some of its samples before it was cut short, and was asked again for all of them."""
+
+    idx: int
+    attempt: int
+    shard_id: int
+    texts: int
 
 
 @dataclass(frozen=True, slots=True)
