@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from batchfast.clock import iso, seconds_of
+from batchfast.admission import refused_by_queue
+from batchfast.clock import seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.jsonl import located_lines, replacing
-from batchfast.outcomes import Absent, Incomplete, Line, end_shard
+from batchfast.outcomes import Absent, Incomplete, Line, end_shard, split
 from batchfast.records import BatchSnapshot, RemoteFile, RequestError
 from batchfast.store import ShardRow
 
@@ -28,11 +29,7 @@ _LATE_S = 600.0
 # With these a batch fails before any of it ran: there was no room for it.
 _QUEUE_WORDS = frozenset({"token_limit_exceeded", "rate_limit_exceeded"})
 
-# How long a shard waits that the provider's queue had no room for: at first, and at most (seconds).
-_QUEUE_WAIT_S = 60.0
-_LONGEST_QUEUE_WAIT_S = 1_800.0
-
-_NAMED_LIMIT = re.compile(r"limit:?\s*([\d,]+)", re.IGNORECASE)
+_NAMED_LIMIT = re.compile(r"limit:\s*([\d,]+)\s+enqueued\s+tokens", re.IGNORECASE)
 
 # No text has more tokens than this makes of its file; most have half as many (bytes).
 _LEAST_BYTES_PER_TOKEN = 2.0
@@ -88,22 +85,23 @@ def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bo
     passing = bool(snapshot.errors) and all(error.type in _QUEUE_WORDS for error in snapshot.errors)
     if snapshot.outcome != "failed" or not passing or snapshot.files or ctx.store.cancel_requested(ctx.run.no):
         return False
-    if _too_large_for_the_queue(ctx, row, snapshot.errors[0].message):
-        _split(ctx, row, f"larger than the provider's queue: {snapshot.errors[0].message}")
-        return True
-    wait_s = min(_QUEUE_WAIT_S * 2 ** (ctx.store.times_accepted(row.id) - 1), _LONGEST_QUEUE_WAIT_S)
     message = snapshot.errors[0].message
-    if ctx.store.move(row.id, "running", "waiting", not_before=iso(ctx.clock.now() + wait_s), note=message):
-        ctx.note("waits", f"refused for now, next try in {wait_s:.0f} s: {message}", row)
+    found = _NAMED_LIMIT.search(message)
+    limit = int(found[1].replace(",", "")) if found else None
+    if limit is not None:
+        ctx.store.remember_queue_limit(row.provider, row.model_id, limit, ctx.now())
+    if _too_large_for_the_queue(ctx, row, limit):
+        split(ctx, row, f"larger than the provider's queue: {message}")
+    else:
+        refused_by_queue(ctx, row, message)
     return True
 
 
-def _too_large_for_the_queue(ctx: Context, row: ShardRow, message: str) -> bool:
+def _too_large_for_the_queue(ctx: Context, row: ShardRow, limit: int | None) -> bool:
     """Refused though none of ours was in the queue; a limit that is named, and that it cannot reach, clears it."""
     if row.requests == 1 or ctx.store.had_company(row):
         return False
-    named = _NAMED_LIMIT.search(message)
-    return named is None or row.size_bytes / _LEAST_BYTES_PER_TOKEN > int(named[1].replace(",", ""))
+    return limit is None or row.size_bytes / _LEAST_BYTES_PER_TOKEN > limit
 
 
 def _expired_empty(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
@@ -111,13 +109,8 @@ def _expired_empty(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool
     empty = snapshot.outcome == "expired" and not snapshot.files and not snapshot.late
     if not empty or row.requests == 1 or ctx.store.cancel_requested(ctx.run.no):
         return False
-    _split(ctx, row, f"batch {snapshot.remote_id} expired without results")
+    split(ctx, row, f"batch {snapshot.remote_id} expired without results")
     return True
-
-
-def _split(ctx: Context, row: ShardRow, why: str) -> None:
-    ctx.note("waits", f"split in half, to be sent again: {why}", row)
-    end_shard(ctx, row, (), Absent("failed", RequestError("split", why, None, True)), halve=True)
 
 
 def _fetch(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> ProviderError | None:

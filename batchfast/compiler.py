@@ -112,7 +112,7 @@ def write_files(
     Stream encoded requests into files within `limits`, holding one request in memory at a time.
 
     Raises:
-        RequestTooLarge: One line alone exceeds `limits.max_bytes`; names it and both sizes.
+        RequestTooLarge: One line alone exceeds `limits`; names it and both sizes.
         ConfigError: The folder cannot be written.
     """
     pending = iter(lines)
@@ -130,8 +130,10 @@ def _write_one(number: int, path: Path, first: Line, rest: Iterator[Line], limit
     alone = len(first.data) + 1 + limits.envelope_bytes
     if alone > limits.max_bytes:
         raise RequestTooLarge(first.custom_id, alone, limits.max_bytes)
+    room = limits.room_bytes
+    if len(first.data) + 1 > room:
+        raise RequestTooLarge(first.custom_id, len(first.data) + 1, room, max_tokens=limits.max_tokens)
     digest = hashlib.sha256()
-    room = limits.max_bytes - limits.envelope_bytes
     size = largest = 0
     positions = array("Q")
     left_over: Line | None = None

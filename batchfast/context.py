@@ -26,6 +26,7 @@ class Context:
         providers: One per provider entry, bound to where the run is sent.
         nonce: The home's mark in custom_ids and labels.
         max_attempts: How often a request is sent at most (count).
+        max_cost_usd: What the run may cost at most (USD), or None.
         recheck_after_s: How long after an unanswered create its absence is believed (seconds).
         held: Why nothing more is sent until a person acts, or None.
         locked_out: Entries whose key was refused: not even what runs there can be collected.
@@ -40,6 +41,7 @@ class Context:
     clock: Clock
     max_attempts: int
     recheck_after_s: float
+    max_cost_usd: float | None = None
     held: str | None = None
     locked_out: set[int] = field(default_factory=set)
 

@@ -67,6 +67,7 @@ class RawDataset:
         fake: Send to the built-in fake instead of the services: True, or a running `FakeServer`.
             Default: whether `BATCHFAST_FAKE` is 1.
         max_attempts: How often a request is sent at most (count).
+        max_cost_usd: What a run may cost at most (USD): nothing is sent that might go over it.
     """
 
     def __init__(
@@ -76,13 +77,14 @@ class RawDataset:
         home: str | Path | None = None,
         fake: bool | FakeServer | None = None,
         max_attempts: int = 3,
+        max_cost_usd: float | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config
         self._home = home_of(home)
         self._fake = os.environ.get("BATCHFAST_FAKE") == "1" if fake is None else bool(fake)
         self._fake_server = None if fake is None or isinstance(fake, bool) else fake
-        self._conduct = Conduct(max_attempts=max_attempts)
+        self._conduct = Conduct(max_attempts=max_attempts, max_cost_usd=max_cost_usd)
         self._clock = clock
         self._run_id: str | None = None
         self._providers: Sequence[Provider] | None = None

@@ -10,15 +10,17 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from batchfast.admission import LONGEST_WAIT_S, Admission
+from batchfast.budget import worst_request
 from batchfast.clock import seconds_of
 from batchfast.collect import collect, give_up_cancelled
 from batchfast.context import Context
 from batchfast.errors import ProviderError, StoreError
-from batchfast.outcomes import Absent, end_shard
+from batchfast.outcomes import Absent, end_shard, split
 from batchfast.poll import cancel, refresh
 from batchfast.records import RequestError
 from batchfast.store import IN_FLIGHT, OPEN, Ledger, ShardRow, ShardState
-from batchfast.submit import LONGEST_WAIT_S, may_send, recover, send
+from batchfast.submit import recover, send
 
 FIRST_POLL_S = 0.5
 POLL_FACTOR = 1.5
@@ -118,10 +120,20 @@ class Engine:
         return self.ctx.store.shards(self.ctx.run.no, *states)
 
     def _send(self) -> None:
+        """Send what there is room for; where there is none for anything, make the smallest shard smaller."""
+        admission = Admission(self.ctx)
         refusing: set[int] = set()  # entries whose provider takes nothing just now
-        for row in self._shards("waiting"):
-            if row.entry not in refusing and may_send(self.ctx, row) and not send(self.ctx, row):
-                refusing.add(row.entry)
+        while True:
+            for row in self._shards("waiting"):
+                if row.entry not in refusing and admission.judge(row) == "go":
+                    if not send(self.ctx, row):
+                        refusing.add(row.entry)
+                    admission.sent(self.ctx.store.shard(row.id))
+            too_large = [row for row in self._shards("waiting") if admission.judge(row) == "too large"]
+            if not too_large:
+                return
+            smallest = min(too_large, key=lambda row: row.requests)
+            split(self.ctx, smallest, "more than the provider's queue, or the budget, has room for")
 
     def _look_at_what_is_new(self) -> None:
         """Poll each batch once after its create: that tells until when it must be collected."""
@@ -166,13 +178,15 @@ class Engine:
         if not ledger.adds_up():
             raise StoreError(f"run {self.ctx.run.id}: the ledger does not add up ({ledger}); please report this")
         self._hold_what_cannot_be_proven(rows)
+        if sends:
+            self._hold_what_is_too_dear(rows)
         in_flight = [row for row in rows if row.state in IN_FLIGHT and row.entry not in self.ctx.locked_out]
         if self.ctx.held == "uncertain":
             in_flight = [row for row in in_flight if row.state != "uncertain"]
         waiting = [] if self.ctx.held or not sends else [row for row in rows if row.state == "waiting"]
         now = self.ctx.clock.now()
         due = [self._due.get(row.id, now) for row in in_flight]
-        due += [seconds_of(row.not_before) if row.not_before else now for row in waiting]
+        due += [seconds_of(row.not_before) if row.not_before else now for row in self._may_become_due(waiting)]
         if rows and not self.ctx.held:
             self.ctx.store.update_run(self.ctx.run.no, state="submitting" if waiting else "running", reason=None)
         return Progress(
@@ -184,6 +198,11 @@ class Engine:
             wait_s=min(max(0.0, min(due, default=now) - now), LONGEST_POLL_S),
         )
 
+    def _may_become_due(self, waiting: list[ShardRow]) -> list[ShardRow]:
+        """Without those that wait for others of ours to end: looking at these in time is all that they need."""
+        admission = Admission(self.ctx)
+        return [row for row in waiting if admission.judge(row) != "no room"]
+
     def _hold_what_cannot_be_proven(self, rows: list[ShardRow]) -> None:
         """Nothing but uncertain shards is left, and what may be theirs has had time to end: a person must decide."""
         if self.ctx.held or not rows or any(row.state != "uncertain" for row in rows):
@@ -191,6 +210,20 @@ class Engine:
         oldest = min(seconds_of(row.intent_at) for row in rows if row.intent_at)
         if self.ctx.clock.now() - oldest > PROOF_S:
             self.ctx.hold("uncertain", f"it cannot be told whether {len(rows)} shards were accepted: {rows[0].note}")
+
+    def _hold_what_is_too_dear(self, rows: list[ShardRow]) -> None:
+        """Nothing is in flight, and no waiting shard fits into what is left of the budget, not even split."""
+        ctx = self.ctx
+        if ctx.max_cost_usd is None or ctx.held or not rows or any(row.state in IN_FLIGHT for row in rows):
+            return
+        admission = Admission(ctx)
+        if all(admission.judge(row) == "over budget" for row in rows):
+            need = min(worst_request(ctx.provider(row), row) for row in rows)
+            ctx.hold(
+                "over budget",
+                f"{admission.spent_usd:.4f} of {ctx.max_cost_usd:.4f} USD are spent, and one request more may cost "
+                f"up to {need:.4f}: raise max_cost_usd",
+            )
 
 
 def cancel_run(ctx: Context) -> list[str]:

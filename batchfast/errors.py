@@ -34,14 +34,15 @@ class RequestTooLarge(ConfigError):
     Args:
         custom_id: The request's id on the wire.
         size_bytes: Size of a file that holds only this request.
-        max_bytes: The provider's limit for a file.
+        max_bytes: The limit for a file.
+        max_tokens: The setting that this limit comes from, where it is not the provider's own (tokens).
     """
 
-    def __init__(self, custom_id: str, size_bytes: int, max_bytes: int) -> None:
-        super().__init__(
-            f"request {custom_id} alone makes a file of {size_bytes:,} bytes, "
-            f"over the provider's limit of {max_bytes:,}: shorten its prompt"
-        )
+    def __init__(self, custom_id: str, size_bytes: int, max_bytes: int, *, max_tokens: int | None = None) -> None:
+        limit = f"the provider's limit of {max_bytes:,}: shorten its prompt"
+        if max_tokens is not None:
+            limit = f"the {max_bytes:,} that max_enqueued_tokens = {max_tokens} stands for: raise it"
+        super().__init__(f"request {custom_id} alone makes a file of {size_bytes:,} bytes, over {limit}")
         self.custom_id = custom_id
         self.size_bytes = size_bytes
         self.max_bytes = max_bytes

@@ -93,6 +93,12 @@ def end_shard(
     return True
 
 
+def split(ctx: Context, row: ShardRow, why: str) -> None:
+    """A shard that is too much at once becomes two, waiting to be sent as the same try."""
+    ctx.note("waits", f"split in half: {why}", row)
+    end_shard(ctx, row, (), Absent("failed", RequestError("split", why, None, True)), halve=True)
+
+
 @dataclass(slots=True)
 class _Ending:
     """Counts and verdicts while the rows of a shard are made."""

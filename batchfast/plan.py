@@ -9,19 +9,17 @@ from typing import Any
 from batchfast.grid import Grid
 from batchfast.llms.base import Provider
 from batchfast.prices import estimate
-from batchfast.records import Limits, Request, custom_id
+from batchfast.records import BYTES_PER_TOKEN, Limits, Request, custom_id
 from batchfast.runs import run_name
 from batchfast.spec import Spec
 
 # Requests per provider entry that are encoded and measured one by one; of more, as many are sampled evenly (count).
 MEASURED = 20_000
 
-# A token is about four bytes of UTF-8 in Latin scripts, and about one character, three bytes, in Chinese or Japanese.
-_BYTES_PER_TOKEN = 4
 _TOKENS_PER_TEXT = 400
 
 NOTE = (
-    f"tokens are estimates: input {_BYTES_PER_TOKEN} bytes of UTF-8 a token, "
+    f"tokens are estimates: input {BYTES_PER_TOKEN} bytes of UTF-8 a token, "
     f"output {_TOKENS_PER_TEXT} tokens a text within the model's token limit"
 )
 
@@ -66,7 +64,7 @@ def _entry(grid: Grid, entry: int, provider: Provider, run_id: str) -> dict[str,
     measured = _measure(grid, provider, entry, run_id)
     per_reply = grid.num_samples * _TOKENS_PER_TEXT
     output = min(per_reply, provider.max_completion_tokens or per_reply)
-    request = ceil(measured.size_bytes / max(each, 1) / _BYTES_PER_TOKEN)
+    request = ceil(measured.size_bytes / max(each, 1) / BYTES_PER_TOKEN)
     batch, listed, assumed = estimate(provider.name, provider.model_id, request, output, override=provider.price)
     return {
         "provider": provider.name,
@@ -98,7 +96,7 @@ def _measure(grid: Grid, provider: Provider, entry: int, run_id: str) -> _Measur
 
 def _files(sizes: list[int], limits: Limits, step: int) -> tuple[int, int]:
     """Files and bytes, as the compiler would cut them, where each size stands for `step` requests."""
-    room = limits.max_bytes - limits.envelope_bytes
+    room = limits.room_bytes
     if step > 1:
         requests, total = len(sizes) * step, sum(sizes) * step
         return max(ceil(requests / limits.max_requests), ceil(total / room)), total

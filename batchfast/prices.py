@@ -117,6 +117,23 @@ def estimate(
     return _price(usage, found.batch_tiers), at_once, found.assumed
 
 
+def dearest(
+    provider: str, model: str, max_input_tokens: int, *, override: Mapping[str, float] | None = None
+) -> tuple[float, float] | None:
+    """
+    The highest that a batch may be billed for a token in and a token out (USD), or None where no price is known.
+
+    Args:
+        max_input_tokens: No request has more input (tokens): dearer tiers than that are out of reach.
+    """
+    found = rates(provider, model, override=override)
+    if found is None:
+        return None
+    reached = [prices for above, prices in found.batch_tiers if max_input_tokens > above]
+    per_input = max(max(prices.input, prices.cached_input, prices.cache_write) for prices in reached)
+    return per_input, max(prices.output for prices in reached)
+
+
 def _price(usage: Usage, tiers: Tiers) -> float | None:
     if usage.input_tokens is None or usage.output_tokens is None:
         return None

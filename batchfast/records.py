@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+# A token is about four bytes of UTF-8 in Latin scripts, and about one character, three bytes, in Chinese or Japanese.
+BYTES_PER_TOKEN = 4
+
 Outcome = Literal["succeeded", "failed", "expired", "cancelled"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "expired", "cancelled")
 
@@ -35,6 +38,11 @@ class Request:
     prompt: str
     num_samples: int
     doublings: int = 0
+
+
+def tokens_in(size_bytes: int) -> int:
+    """About how many tokens a text of so many bytes has."""
+    return size_bytes // BYTES_PER_TOKEN
 
 
 def custom_id(prefix: str, index: int, attempt: int) -> str:
@@ -119,11 +127,19 @@ class Limits:
         max_requests: Requests per shard (count).
         max_bytes: Size of the body really sent (bytes).
         envelope_bytes: What the body needs beyond the lines with one separator each (bytes; may be negative).
+        max_tokens: What a person allows one submission to have of input (tokens, estimated).
     """
 
     max_requests: int
     max_bytes: int
     envelope_bytes: int = 0
+    max_tokens: int | None = None
+
+    @property
+    def room_bytes(self) -> int:
+        """How large the lines may be together, newlines included."""
+        room = self.max_bytes - self.envelope_bytes
+        return room if self.max_tokens is None else min(room, self.max_tokens * BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from batchfast import runs
+from batchfast.budget import check_budget
 from batchfast.clock import Clock, SystemClock
 from batchfast.context import Context
 from batchfast.engine import Engine, Progress
@@ -56,6 +57,7 @@ class Session:
             MissingKey: A provider has no key; nothing was entered.
             ConfigError: Another base URL than the run's, another run's output file, a folder that cannot be written.
         """
+        check_budget(spec.providers, spec.conduct.max_cost_usd)
         if not fake:
             need_keys(spec.providers)
         with entering(self.home):
@@ -108,6 +110,10 @@ class Session:
             if run.state == "held":
                 self.store.update_run(run.no, state="running", reason=None)
                 ctx.note("resumed", f"goes on after it was held ({run.reason})")
+            try:
+                check_budget(ctx.providers, ctx.max_cost_usd)
+            except ConfigError as exc:  # set since: what runs is collected all the same, and nothing is sent
+                ctx.hold("over budget", str(exc))
             yield Engine(ctx)
 
     def context(self, run: RunRow, providers: Sequence[Provider] | None = None, *, offline: bool = False) -> Context:
@@ -130,6 +136,7 @@ class Session:
             clock=self.clock,
             max_attempts=conduct.max_attempts,
             recheck_after_s=conduct.recheck_after_s,
+            max_cost_usd=conduct.max_cost_usd,
         )
 
     def _bound(self, run: RunRow, entry: int, provider: Provider) -> Provider:

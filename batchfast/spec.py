@@ -40,7 +40,7 @@ from batchfast.prompts import DEFAULT_PROMPT
 from batchfast.schema.config import GRID_VERSION, PromptExpansionConfig, RawDatasetConfig
 
 # Arguments of a provider that decide no request. `api_key` is neither here nor in the snapshot: no file holds a key.
-_CONDUCT = ("base_url", "timeout", "price", "api_key_env", "max_requests_per_batch")
+_CONDUCT = ("base_url", "timeout", "price", "api_key_env", "max_requests_per_batch", "max_enqueued_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Conduct:
         max_attempts: How often a request is sent at most (count).
         recheck_after_s: How long after an unanswered create the provider is asked a second time, before the shard is
             sent again (seconds).
+        max_cost_usd: What the run may cost at most (USD); None is no limit.
 
     Raises:
         ConfigError: A value out of range.
@@ -59,19 +60,25 @@ class Conduct:
 
     max_attempts: int = 3
     recheck_after_s: float = 20.0
+    max_cost_usd: float | None = None
 
     def __post_init__(self) -> None:
         if type(self.max_attempts) is not int or self.max_attempts < 1:
             raise ConfigError(f"max_attempts must be a whole number above 0, not {self.max_attempts!r}")
-        seconds = self.recheck_after_s
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < inf:
-            raise ConfigError(f"recheck_after_s must be a number of seconds from 0 up, not {seconds!r}")
+        if not _is_amount(self.recheck_after_s):
+            raise ConfigError(f"recheck_after_s must be a number of seconds from 0 up, not {self.recheck_after_s!r}")
+        if self.max_cost_usd is not None and not _is_amount(self.max_cost_usd):
+            raise ConfigError(f"max_cost_usd must be a number of USD from 0 up, not {self.max_cost_usd!r}")
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> Self:
         """From what was stored with a run; what else is stored there is not looked at."""
         names = [one.name for one in fields(cls)]
         return cls(**{name: values[name] for name in names if name in values})
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < inf
 
 
 @dataclass(frozen=True)

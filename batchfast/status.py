@@ -25,7 +25,7 @@ def run_status(store: Store, run: RunRow) -> dict[str, Any]:
         "created_at": run.created_at,
         "settled_at": run.settled_at,
         "batches": [_batch(row, batches.get(row.id)) for row in shards],
-        "cost": cost(shards),
+        "cost": cost(shards) | {"max_usd": run.conduct.get("max_cost_usd")},
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from batchfast.admission import refused_at_create
 from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError, StoreError
@@ -21,19 +22,6 @@ from batchfast.store import ShardRow, ShardState
 
 # After a refusal for rate or quota that names no time of its own (seconds).
 _WAIT_AFTER_REFUSAL_S = 30.0
-
-# The longest wait that anyone asks for: adapters cap what providers say at an hour (seconds).
-LONGEST_WAIT_S = 3_600.0
-
-
-def may_send(ctx: Context, row: ShardRow) -> bool:
-    """Whether nothing stands in the way of sending a waiting shard now."""
-    if ctx.held or ctx.store.cancel_requested(ctx.run.no):
-        return False
-    if row.not_before is None:
-        return True
-    # No wait is longer than this: where it looks longer, the clock was set back.
-    return not 0 < seconds_of(row.not_before) - ctx.clock.now() <= LONGEST_WAIT_S
 
 
 def send(ctx: Context, row: ShardRow) -> bool:
@@ -90,7 +78,9 @@ def _after_failed_create(ctx: Context, row: ShardRow, exc: ProviderError) -> Non
     if exc.maybe_accepted:
         ctx.store.update_shard(row.id, "submitting", note=str(exc))
         ctx.note("warning", f"no clear answer to a create ({exc}); looking before sending again", row)
-    elif exc.kind in ("rate_limit", "bad_key", "no_credit"):
+    elif exc.kind == "rate_limit":
+        refused_at_create(ctx, row, str(exc), exc.retry_after_s)
+    elif exc.kind in ("bad_key", "no_credit"):
         _back_to_waiting(ctx, row, exc)
     elif row.file_id is not None:
         # A file from an earlier try may have expired: upload it afresh once before giving up.

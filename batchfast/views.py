@@ -100,6 +100,8 @@ def run_view(status: dict[str, Any], width: int | None = None) -> str:
         f"{'would have cost' if status['fake'] else 'spent'}: "
         + money(status["cost"], settled=status["settled_at"] is not None),
     ]
+    if status["cost"]["max_usd"] is not None:
+        lines[-1] += f", of at most {usd(status['cost']['max_usd'])}"
     if status["collect_by"]:
         lines.append(f"collect by: {status['collect_by']}")
     lines += ["", _batches(status["batches"], width)]

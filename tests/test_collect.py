@@ -141,14 +141,15 @@ def test_what_expired_for_good_stays_expired(fake: FakeServer, plan: Plan, tmp_p
 def test_a_full_queue_is_waited_for_and_uses_up_no_attempt(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
     """`token_limit_exceeded` five times over: nothing ran, so the shard waits, ever longer, and then goes."""
     full = [
-        Fault("fail", nth=number, code="token_limit_exceeded", message="Limit: 2,000,000") for number in range(1, 6)
+        Fault("fail", nth=number, code="token_limit_exceeded", message="Limit: 2,000,000 enqueued tokens.")
+        for number in range(1, 6)
     ]
     plan(*full)
     clock = FakeClock(fake)
     with session(fake, tmp_path, clock) as home:
         run, ledger = finish(home, "openai")
         assert [(row.attempt, row.succeeded) for row in home.store.shards(run.no)] == [(1, 6)]
-        assert home.store.times_accepted(home.store.shards(run.no)[0].id) == 6
+        assert home.store.shards(run.no)[0].refusals == 5
     assert ledger.succeeded == 6
     assert 1_859 < sum(clock.slept) < 1_870  # 60 s, then twice as long each time
 

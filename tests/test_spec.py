@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -295,7 +296,7 @@ def test_every_commented_line_of_the_starter_spec_works(write: Write) -> None:
     document = tomllib.loads(text)
     assert set(document["dataset"]) == set(RawDatasetConfig.model_fields)
     assert set(document["dataset"]["expansion"]) == set(PromptExpansionConfig.model_fields)
-    assert set(document["run"]) == {"max_attempts", "recheck_after_s"}
+    assert set(document["run"]) == {one.name for one in fields(Conduct)}
 
 
 # -- from Python

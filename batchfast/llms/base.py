@@ -35,6 +35,7 @@ class BatchProvider(Protocol):
     name: ClassVar[str]
     model_id: str
     price: dict[str, float] | None
+    max_enqueued_tokens: int | None
 
     @property
     def limits(self) -> Limits: ...
@@ -93,6 +94,8 @@ class Provider(BatchProvider, ABC):
         price: USD per million tokens: `{"input": ..., "output": ..., "cached": ...}`, as billed for batches.
         extra: Merged into the request body last, nulls left out. A key that batchfast sets itself is refused.
         max_requests_per_batch: Fewer requests per submission file than the provider takes (count).
+        max_enqueued_tokens: How much input of this model may wait at the provider at once (tokens, estimated): files
+            are cut to that, and wait for each other.
 
     Raises:
         ConfigError: A parameter the provider does not have, a key in `extra` that batchfast sets, a bad value.
@@ -130,6 +133,7 @@ class Provider(BatchProvider, ABC):
         price: Mapping[str, float] | None = None,
         extra: Mapping[str, Any] | None = None,
         max_requests_per_batch: int | None = None,
+        max_enqueued_tokens: int | None = None,
     ) -> None:
         self.model_id = model_id
         self.api_key = api_key
@@ -146,6 +150,7 @@ class Provider(BatchProvider, ABC):
             raise ConfigError(f"{self.name} {model_id}: extra must be a table of request fields, not {extra!r}")
         self.extra: dict[str, Any] = _sorted(extra or {})
         self.max_requests_per_batch = max_requests_per_batch
+        self.max_enqueued_tokens = max_enqueued_tokens
         self.dotenv_files: tuple[Path, ...] = (Path(".env"),)
         self._bodies: dict[tuple[int, int], dict[str, Any]] = {}
         self._check()
@@ -170,7 +175,7 @@ class Provider(BatchProvider, ABC):
             value = getattr(self, parameter)
             if value is not None and not _is_number(value):
                 raise ConfigError(f"{self.name} {self.model_id}: {parameter} must be a number, not {value!r}")
-        for parameter in ("max_completion_tokens", "max_requests_per_batch"):
+        for parameter in ("max_completion_tokens", "max_requests_per_batch", "max_enqueued_tokens"):
             value = getattr(self, parameter)
             if value is not None and (type(value) is not int or value < 1):
                 raise ConfigError(
@@ -213,7 +218,7 @@ class Provider(BatchProvider, ABC):
     def limits(self) -> Limits:
         wanted = self.max_requests_per_batch or self.default_max_requests
         hard = self.hard_limits
-        return Limits(min(wanted, hard.max_requests), hard.max_bytes, hard.envelope_bytes)
+        return Limits(min(wanted, hard.max_requests), hard.max_bytes, hard.envelope_bytes, self.max_enqueued_tokens)
 
     def settings(self) -> dict[str, Any]:
         """What decides the requests and their answers, JSON-able; what is None or empty is left out."""

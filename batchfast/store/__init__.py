@@ -316,11 +316,6 @@ class Store:
         )
         return {row["shard_id"]: _batch(row) for row in rows}
 
-    def times_accepted(self, shard_id: int) -> int:
-        """How many batches a provider has made of a shard; all but the newest were refused as a whole, unpaid."""
-        row = self.connection.execute("SELECT count(*) FROM batches WHERE shard_id = ?", (shard_id,)).fetchone()
-        return int(row[0])
-
     def had_company(self, shard: ShardRow) -> bool:
         """
         Whether, while the newest batch of a shard was looked at by its provider, other batches of this home, of any
@@ -335,6 +330,29 @@ class Store:
             (shard.id, shard.provider, shard.model_id),
         ).fetchone()
         return row is not None
+
+    def others_in_flight(self, shard: ShardRow, fake: bool, since: str) -> bool:
+        """Whether other shards of this home, of any run, were sent to the same provider after `since` and still run."""
+        row = self.connection.execute(
+            "SELECT 1 FROM shards s JOIN runs r ON r.no = s.run_no WHERE s.id != ? AND s.provider = ? AND r.fake = ? "
+            "AND s.state IN ('submitting', 'uncertain', 'running') AND s.intent_at >= ? LIMIT 1",
+            (shard.id, shard.provider, int(fake), since),
+        ).fetchone()
+        return row is not None
+
+    def queue_limit(self, provider: str, model_id: str, since: str) -> int | None:
+        """How many tokens of a model may be in its queue, as the provider has said after `since`."""
+        row = self.connection.execute(
+            "SELECT tokens FROM queue_limits WHERE provider = ? AND model_id = ? AND at >= ?",
+            (provider, model_id, since),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def remember_queue_limit(self, provider: str, model_id: str, tokens: int, at: str) -> None:
+        self.connection.execute(
+            "INSERT OR REPLACE INTO queue_limits (provider, model_id, tokens, at) VALUES (?, ?, ?, ?)",
+            (provider, model_id, tokens, at),
+        )
 
     def owned_remote_ids(self, provider: str) -> set[str]:
         """Batches at a provider that some shard of this home has already."""
