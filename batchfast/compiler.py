@@ -134,13 +134,14 @@ def _write_one(number: int, path: Path, first: Line, rest: Iterator[Line], limit
     if len(first.data) + 1 > room:
         raise RequestTooLarge(first.custom_id, len(first.data) + 1, room, max_tokens=limits.max_tokens)
     digest = hashlib.sha256()
+    max_requests = limits.requests_in(number)
     size = largest = 0
     positions = array("Q")
     left_over: Line | None = None
     with replacing(path) as file:
         for line in chain((first,), rest):
             data = line.data + b"\n"
-            if len(positions) == limits.max_requests or size + len(data) > room:
+            if len(positions) == max_requests or size + len(data) > room:
                 left_over = line
                 break
             file.write(data)

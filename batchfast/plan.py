@@ -98,15 +98,22 @@ def _files(sizes: list[int], limits: Limits, step: int) -> tuple[int, int]:
     """Files and bytes, as the compiler would cut them, where each size stands for `step` requests."""
     room = limits.room_bytes
     if step > 1:
-        requests, total = len(sizes) * step, sum(sizes) * step
-        return max(ceil(requests / limits.max_requests), ceil(total / room)), total
+        return max(_files_of(len(sizes) * step, limits), ceil(sum(sizes) * step / room)), sum(sizes) * step
     files = used = requests = 0
     for size in sizes:
-        if not files or requests == limits.max_requests or used + size > room:
+        if not files or requests == limits.requests_in(files - 1) or used + size > room:
             files, used, requests = files + 1, 0, 0
         used += size
         requests += 1
     return files, sum(sizes)
+
+
+def _files_of(requests: int, limits: Limits) -> int:
+    files = 0
+    while requests > 0:
+        requests -= limits.requests_in(files)
+        files += 1
+    return files
 
 
 def _sum(values: Any) -> float | None:

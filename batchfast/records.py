@@ -128,12 +128,19 @@ class Limits:
         max_bytes: Size of the body really sent (bytes).
         envelope_bytes: What the body needs beyond the lines with one separator each (bytes; may be negative).
         max_tokens: What a person allows one submission to have of input (tokens, estimated).
+        told_apart_by_count: Batches carry no label: files of one run shall differ in how many requests they have.
     """
 
     max_requests: int
     max_bytes: int
     envelope_bytes: int = 0
     max_tokens: int | None = None
+    told_apart_by_count: bool = False
+
+    def requests_in(self, number: int) -> int:
+        """How many requests the file of that number may hold: where counts tell files apart, up to 1 % fewer."""
+        variety = self.max_requests // 100 + 1 if self.told_apart_by_count else 1
+        return self.max_requests - number % variety
 
     @property
     def room_bytes(self) -> int:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from batchfast.compiler import Line, compile_shards, write_files
 from batchfast.errors import RequestTooLarge
+from batchfast.fake import FakeServer
 from batchfast.grid import Grid
+from batchfast.plan import plan
 from batchfast.records import Limits, Positions
-from tests.helpers import provider, spec
+from tests.helpers import provider, session, spec
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,6 +44,37 @@ def test_files_hold_every_line_once_within_the_limits(
     for file, content, after in zip(files, contents, contents[1:], strict=False):
         full = len(file.positions) == max_requests
         assert full or len(content) + after.index(b"\n") + 1 + envelope > max_bytes
+
+
+def test_files_of_batches_without_a_label_differ_in_their_counts(tmp_path: Path) -> None:
+    """Anthropic's: after a lost answer the number of requests tells batches apart. Small files stay as asked."""
+    lines = [Line(number, str(number), b"x") for number in range(4_000)]
+
+    def counts(max_requests: int, told_apart: bool) -> list[int]:
+        limits = Limits(max_requests, 1_000_000, told_apart_by_count=told_apart)
+        return [len(file.positions) for file in write_files(lines, limits, lambda n: tmp_path / f"{n}", count())]
+
+    assert counts(1_000, True) == [1_000, 999, 998, 997, 6]
+    assert counts(1_000, False) == [1_000] * 4
+    assert counts(80, True) == [80] * 50
+    assert provider("anthropic").limits.told_apart_by_count
+    assert not any(provider(name).limits.told_apart_by_count for name in ("openai", "gemini"))
+
+
+def test_a_plan_counts_the_files_that_are_compiled(fake: FakeServer, tmp_path: Path) -> None:
+    """Whatever sizes they are cut to: by count, by distinct counts, or by tokens in the queue."""
+    models = [
+        provider("anthropic", max_requests_per_batch=200),
+        provider("openai", max_requests_per_batch=200),
+        provider("gemini", max_enqueued_tokens=20_000),
+    ]
+    wanted = spec(*models, topics=999)
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(wanted, fake=True)
+        shards = home.store.shards(run.no)
+    planned = [entry["files"] for entry in plan(wanted, fake=True)["providers"]]
+    assert planned == [sum(row.entry == entry for row in shards) for entry in range(3)]
+    assert [row.requests for row in shards if row.entry == 0] == [200, 199, 198, 200, 199, 3]
 
 
 def test_request_over_the_limit_names_itself_and_both_sizes(tmp_path: Path) -> None:

@@ -81,7 +81,9 @@ class AnthropicProvider(Provider):
     default_url = "https://api.anthropic.com"
     # Anthropic reference, create a Message Batch: 100,000 requests or 256 MB; read 2026-11.
     # The commas between the requests are as many as the file's newlines less one.
-    hard_limits = Limits(100_000, 256_000_000, envelope_bytes=len(_BODY_START) + len(_BODY_END) - 1)
+    hard_limits = Limits(
+        100_000, 256_000_000, envelope_bytes=len(_BODY_START) + len(_BODY_END) - 1, told_apart_by_count=True
+    )
     default_max_requests = 100_000
     missing_parameters = ("frequency_penalty",)
     ending_states = frozenset({"canceling", "ended"})

@@ -13,6 +13,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -218,7 +219,7 @@ class Provider(BatchProvider, ABC):
     def limits(self) -> Limits:
         wanted = self.max_requests_per_batch or self.default_max_requests
         hard = self.hard_limits
-        return Limits(min(wanted, hard.max_requests), hard.max_bytes, hard.envelope_bytes, self.max_enqueued_tokens)
+        return replace(hard, max_requests=min(wanted, hard.max_requests), max_tokens=self.max_enqueued_tokens)
 
     def settings(self) -> dict[str, Any]:
         """What decides the requests and their answers, JSON-able; what is None or empty is left out."""
