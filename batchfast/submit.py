@@ -14,7 +14,7 @@ from pathlib import Path
 from batchfast.admission import refused_at_create
 from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
-from batchfast.errors import ProviderError, StoreError
+from batchfast.errors import ProviderError
 from batchfast.jsonl import lines_of
 from batchfast.outcomes import Absent, end_shard
 from batchfast.records import Candidate, Positions, RequestError, split_custom_id
@@ -37,10 +37,8 @@ def send(ctx: Context, row: ShardRow) -> bool:
     provider = ctx.provider(row)
     shard = ctx.shard(row)
     if not shard.path.is_file() or _sha256(shard.path) != row.sha256:
-        raise StoreError(
-            f"run {ctx.run.id}: {shard.path} is missing or was changed; nothing was sent. "
-            f"Put it back; what runs can be collected meanwhile with: batchfast collect {ctx.run.id} --no-send"
-        )
+        ctx.hold("changed file", f"{shard.path} is missing or was changed, so it was not sent: put it back", row)
+        return False
     try:
         fence = provider.newest()
     except ProviderError as exc:
@@ -51,17 +49,11 @@ def send(ctx: Context, row: ShardRow) -> bool:
         return False
     if not ctx.store.move(row.id, "waiting", "submitting", fence=fence, intent_at=ctx.now(), absent_at=None, note=None):
         return True
-    file_id = row.file_id
-    if file_id is None:
-        try:
-            file_id = provider.upload(shard)
-        except ProviderError as exc:
-            if exc.kind in ("refused", "not_found"):
-                _refuse(ctx, row, exc)
-                return True
-            _back_to_waiting(ctx, row, exc)
-            return False
-        ctx.store.update_shard(row.id, "submitting", file_id=file_id)
+    try:
+        file_id = provider.upload(shard) if row.file_id is None else row.file_id
+    except ProviderError as exc:
+        return _after_failed_upload(ctx, row, exc)
+    ctx.store.update_shard(row.id, "submitting", file_id=file_id)
     if ctx.store.cancel_requested(ctx.run.no):  # an upload takes minutes, in which a person may cancel
         ctx.store.move(row.id, "submitting", "waiting", file_id=file_id)
         return False
@@ -72,6 +64,18 @@ def send(ctx: Context, row: ShardRow) -> bool:
         return exc.kind == "refused"
     _adopt(ctx, row, remote_id, "submitting", f"sent as {remote_id}")
     return True
+
+
+def _after_failed_upload(ctx: Context, row: ShardRow, exc: ProviderError) -> bool:
+    """Returns as `send`. A file that may have arrived is looked for, like a batch, before it is sent again."""
+    if exc.kind in ("refused", "not_found"):
+        _refuse(ctx, row, exc)
+        return True
+    if exc.maybe_accepted:
+        ctx.store.update_shard(row.id, "submitting", note=str(exc))
+    else:
+        _back_to_waiting(ctx, row, exc)
+    return False
 
 
 def _after_failed_create(ctx: Context, row: ShardRow, exc: ProviderError) -> None:

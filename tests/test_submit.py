@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from batchfast.engine import Engine
-from batchfast.errors import StoreError
 from batchfast.fake import FakeServer, Fault
 from batchfast.spec import Conduct
 from batchfast.submit import recover, send
@@ -148,6 +147,38 @@ def test_an_uploaded_file_without_a_batch_is_used_again(fake: FakeServer, plan: 
     assert [call.route for call in fake.calls].count("upload") == 1
 
 
+@pytest.mark.parametrize("name", ["gemini", "openai"])
+def test_an_upload_without_an_answer_is_used(fake: FakeServer, plan: Plan, tmp_path: Path, name: str) -> None:
+    """The file arrived, the answer did not: it is found by its name, and not sent a second time."""
+    plan(Fault("lose", provider=name, route="upload", nth=1 if name == "openai" else 2))
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(provider(name)), fake=True)
+        with home.work(run) as engine:
+            assert engine.drive().settled
+    assert [call.route for call in fake.calls].count("upload") == (1 if name == "openai" else 2)
+    assert len(fake.batches(name)) == 1
+
+
+def test_a_changed_request_file_delays_no_answer(server: FakeServer, tmp_path: Path) -> None:
+    """What waits is held until the file is back; what runs is collected all the same."""
+    with session(server, tmp_path) as home:
+        run, _ = home.enter(spec(provider(max_requests_per_batch=2), topics=4), fake=True)
+        with home.work(run) as engine:
+            send(engine.ctx, home.store.shards(run.no)[0])
+            path = engine.ctx.sent_file(home.store.shards(run.no)[1])
+            content = path.read_bytes()
+            path.unlink()
+            server.finish_all()
+            progress = engine.one_pass(everything=True)
+        assert (progress.held, progress.ledger.succeeded, progress.ledger.waiting) == ("changed file", 2, 2)
+        assert str(path) in (home.store.run(run.id).reason or "")
+        path.write_bytes(content)
+        with home.work(home.store.run(run.id)) as engine:
+            engine.one_pass()
+            server.finish_all()
+            assert engine.one_pass(everything=True).ledger.succeeded == 4
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_refusal_for_rate_waits_as_long_as_it_says(fake: FakeServer, plan: Plan, tmp_path: Path, name: str) -> None:
     """429 with Retry-After 90 on create: nothing was made, the shard waits 90 s, then goes."""
@@ -206,8 +237,8 @@ def test_a_changed_request_file_is_not_sent(fake: FakeServer, tmp_path: Path) ->
         ctx = home.context(run)
         row = home.store.shards(run.no)[0]
         ctx.sent_file(row).write_bytes(b"{}\n")
-        with pytest.raises(StoreError, match="missing or was changed"):
-            send(ctx, row)
+        assert not send(ctx, row)
+        assert ctx.held == "changed file"
     assert fake.batches("openai") == []
 
 
