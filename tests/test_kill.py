@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.helpers import MODELS, read
 
 CHILD = Path(__file__).with_name("kill_child.py")
+# Two batches, and a third for the request that fails once.
+NEEDED = 3
 SPEC = """
 [dataset]
 document_types = ["essay"]
@@ -31,6 +37,16 @@ max_requests_per_batch = 2
 """
 
 
+class Ended(NamedTuple):
+    """How a run ended that was killed `kills`, and then went on undisturbed."""
+
+    kills: tuple[int, ...]
+    killed: int
+    accepted: int
+    files: list[str]
+    out: bytes
+
+
 def write_spec(folder: Path, name: str) -> Path:
     folder.mkdir()
     path = folder / "spec.toml"
@@ -38,31 +54,83 @@ def write_spec(folder: Path, name: str) -> Path:
     return path
 
 
-def child(spec: Path, point: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(CHILD), str(spec), str(point)], capture_output=True, text=True, check=False, timeout=120
-    )
+def play(folder: Path, name: str, jobs: Sequence[tuple[int, ...]]) -> list[Ended]:
+    """Kill a run at each job's points, one after the other, and let it end; on all cores."""
+
+    def some(jobs: Sequence[tuple[int, ...]]) -> list[Ended]:
+        specs = [write_spec(folder / "-".join(map(str, kills)), name) for kills in jobs]
+        lines = [json.dumps({"spec": str(spec), "kills": kills}) for spec, kills in zip(specs, jobs, strict=True)]
+        done = subprocess.run(
+            [sys.executable, CHILD], input="\n".join(lines), capture_output=True, text=True, check=True
+        )
+        answers = map(json.loads, done.stdout.splitlines())
+        return [
+            Ended(kills, answer["killed"], answer["accepted"], *written(spec.parent))
+            for spec, kills, answer in zip(specs, jobs, answers, strict=True)
+        ]
+
+    folder.mkdir()
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        return [end for ends in pool.map(some, [jobs[first::workers] for first in range(workers)]) for end in ends]
+
+
+def written(folder: Path) -> tuple[list[str], bytes]:
+    """The files of rows and failures in a folder, and the dataset."""
+    return sorted(path.name for path in folder.glob("[!.]*.jsonl")), (folder / "out.jsonl").read_bytes()
+
+
+def undisturbed(folder: Path, name: str) -> tuple[list[str], bytes]:
+    """The points of a run that nothing disturbs, and its dataset."""
+    spec = write_spec(folder, name)
+    job = json.dumps({"spec": str(spec), "kills": []})
+    done = subprocess.run([sys.executable, CHILD], input=job, capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    assert answer["accepted"] == NEEDED
+    return answer["points"], spec.with_name("out.jsonl").read_bytes()
+
+
+def wrong(ends: list[Ended], expected: bytes) -> list[Ended]:
+    return [end for end in ends if end[1:] != (len(end.kills), NEEDED, ["out.jsonl"], expected)]
+
+
+def telling(points: list[str]) -> list[int]:
+    """
+    Numbers of the points that differ: where "before" one thing follows "after" another, nothing lies between them.
+
+    Around what costs money both are kept.
+    """
+    following = [*points[1:], ""]
+    same = [
+        one.startswith("after") and next_one.startswith("before")
+        for one, next_one in zip(points, following, strict=True)
+    ]
+    return [n for n, name in enumerate(points) if not same[n] or name.split()[1] in ("upload", "create", "COMMIT")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_killed_at_any_point_a_run_still_pays_once(tmp_path: Path, name: str) -> None:
-    """Before and after each transaction and each call to the provider: two batches needed, two accepted, same bytes."""
-    quiet = child(write_spec(tmp_path / "quiet", name), 10_000)
-    points, accepted = map(int, quiet.stdout.split())
-    assert accepted == 2
-    expected = (tmp_path / "quiet" / "out.jsonl").read_bytes()
+    """Around each write and each call to the provider: three batches needed, three accepted, same bytes."""
+    points, expected = undisturbed(tmp_path / "quiet", name)
+    assert points.count("before create") == NEEDED
+    ends = play(tmp_path / "killed", name, [(point,) for point in telling(points)])
+    assert wrong(ends, expected) == []
 
-    def disturbed(point: int) -> tuple[int, int, str, bytes]:
-        spec = write_spec(tmp_path / str(point), name)
-        killed = child(spec, point)
-        again = child(spec, 10_000)
-        out = spec.with_name("out.jsonl")
-        return point, killed.returncode, again.stdout.split()[-1] if again.stdout else again.stderr, out.read_bytes()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(disturbed, range(points)))
-    assert [result for result in results if result[1:] != (-signal.SIGKILL, "2", expected)] == []
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_killed_again_while_it_recovers_a_run_still_pays_once(tmp_path: Path, name: str) -> None:
+    """A second kill: at every third point after the provider took the first batch, and at pairs of points at random."""
+    points, expected = undisturbed(tmp_path / "quiet", name)
+    taken = points.index("after create")
+    pairs = {(taken, second) for second in range(0, 36, 3)}
+    chance = random.Random(4)  # noqa: S311
+    while len(pairs) < 36:
+        first = chance.randrange(len(points))
+        pairs.add((first, chance.randrange(len(points) - first)))
+    ends = play(tmp_path / "killed", name, sorted(pairs))
+    assert wrong(ends, expected) == []
 
 
 def test_a_run_killed_halfway_and_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
