@@ -22,7 +22,7 @@ class FakeClock:
 
     def __init__(self, fake: FakeServer, start: float | None = None) -> None:
         self._fake = fake
-        self.time = time.time() if start is None else start
+        self.start = self.time = time.time() if start is None else start
         self.slept: list[float] = []
 
     def now(self) -> float:

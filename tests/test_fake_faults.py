@@ -153,6 +153,31 @@ def test_cut_body(server: FakeServer, client: openai.OpenAI) -> None:
     assert len(read(client, batch.output_file_id)) == 4
 
 
+def test_garbled_body(server: FakeServer, client: openai.OpenAI) -> None:
+    """The first byte is another one: a line of the results, or the whole of an answer, is no JSON any more."""
+    server.plan(Fault("garble", route="results", nth=1), Fault("garble", route="list"))
+    batch = client.batches.retrieve(submit(client).id)
+    spoiled, good = (client.files.content(batch.output_file_id or "").read() for _ in range(2))
+    assert spoiled == b"!" + good[1:]
+    with pytest.raises(json.JSONDecodeError):
+        client.batches.list()
+
+
+def test_denied_after_the_work_was_done(
+    server: FakeServer, client: openai.OpenAI, claude: anthropic.Anthropic, gemini: genai.Client
+) -> None:
+    """The service says 500, 529 or 503, and yet there is a batch."""
+    server.plan(Fault("deny", "openai", "create", status=500), Fault("deny", "anthropic", "create", status=529))
+    server.plan(Fault("deny", "gemini", "create", status=503, retry_after=7))
+    with pytest.raises(openai.InternalServerError):
+        submit(client)
+    with pytest.raises(anthropic.OverloadedError):
+        submit_claude(claude)
+    with pytest.raises(errors.ServerError, match="UNAVAILABLE"):
+        submit_gemini(gemini)
+    assert [len(server.batches(name)) for name in ("openai", "anthropic", "gemini")] == [1, 1, 1]
+
+
 def test_list_lags(server: FakeServer, client: openai.OpenAI, claude: anthropic.Anthropic) -> None:
     """What was just made is missing from a lagging list until time has passed."""
     server.plan(Fault("lag", route="list", seconds=60))

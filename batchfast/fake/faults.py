@@ -2,7 +2,7 @@
 Planned faults: what shall go wrong, where, and how often.
 
 ```
-call faults      one HTTP call of a route      status lose cut hang delay lag
+call faults      one HTTP call of a route      status deny lose cut garble hang delay lag
 batch faults     a batch as a whole            fail queue stick vanish late miscount shuffle
 request faults   some requests of a batch      error expire refuse truncate malform fence too_few too_many
                                                empty duplicate drop
@@ -38,7 +38,7 @@ from typing import Any, Literal, get_args
 from batchfast.errors import ConfigError
 from batchfast.fake.ids import seeded
 
-CallAction = Literal["status", "lose", "cut", "hang", "delay", "lag"]
+CallAction = Literal["status", "deny", "lose", "cut", "garble", "hang", "delay", "lag"]
 BatchAction = Literal["fail", "queue", "stick", "vanish", "late", "miscount", "shuffle"]
 RequestAction = Literal[
     "error", "expire", "refuse", "truncate", "malform", "fence", "too_few", "too_many", "empty", "duplicate", "drop"
@@ -53,6 +53,7 @@ ROUTES = (
 # Which settings a fault has besides those that select.
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "status": ("status", "code", "message", "body", "retry_after"),
+    "deny": ("status", "code", "message", "body", "retry_after"),
     "error": ("status", "code", "message"),
     "fail": ("code", "message"),
     "queue": ("tokens",),
@@ -69,8 +70,10 @@ class Fault:
         does: What happens.
             status: answer with `status`, `body` (the service's own error for that status if None) and
                 `retry_after`.
+            deny: do the work, then answer with `status`, as if it had not been done.
             lose: do the work, then drop the connection without an answer.
             cut: do the work, send half of the answer, then drop the connection.
+            garble: do the work, then spoil the first byte of the answer.
             hang: do the work, then say nothing until the client gives up, or for `seconds` of real time.
             delay: answer after `seconds` of real time.
             lag: a list leaves out what was made within the last `seconds` of the fake's time.

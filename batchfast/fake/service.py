@@ -153,10 +153,14 @@ def serve(
                 await request.close()
         if "hang" in does:
             await _wait_for_disconnect(request, does["hang"].seconds)
+        if "deny" in does:
+            response = _planned(service, does["deny"])
         if "lose" in does or "hang" in does:
             drop(request)
             await asyncio.sleep(0)  # lets the loop tell the server that the client is gone
             return _Nothing()
+        if "garble" in does:
+            response = _Garbled(response)
         return _Cut(response) if "cut" in does else response
 
     return run
@@ -222,3 +226,23 @@ class _Cut(Response):
             await send(message)
 
         await self._whole(scope, receive, send_half)
+
+
+class _Garbled(Response):
+    """Another answer with the first byte of its body spoiled: its JSON, or its first line, cannot be read."""
+
+    def __init__(self, whole: Response) -> None:
+        super().__init__(headers=dict(whole.headers))
+        self._whole = whole
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        spoiled = False
+
+        async def send_spoiled(message: MutableMapping[str, Any]) -> None:
+            nonlocal spoiled
+            if not spoiled and message.get("body"):
+                message = {**message, "body": b"!" + message["body"][1:]}
+                spoiled = True
+            await send(message)
+
+        await self._whole(scope, receive, send_spoiled)
