@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,11 @@ from filelock import FileLock, Timeout
 from batchfast.clock import Clock, iso
 from batchfast.errors import RunBusy
 from batchfast.home import Home
+
+# Whoever has just taken the lock says its name a moment later: how often to look for it, and how long to wait between
+# (count, seconds).
+_NAME_LOOKS = 10
+_NAME_WAIT_S = 0.02
 
 
 @contextmanager
@@ -51,8 +57,10 @@ def entering(home: Home) -> Iterator[None]:
 
 
 def _describe(holder: Path) -> str:
-    try:
-        who = json.loads(holder.read_bytes())
-        return f"process {who['pid']} on {who['host']} since {who['since']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"  # it has the lock but has not said its name yet
+    for _ in range(_NAME_LOOKS):
+        try:
+            who = json.loads(holder.read_bytes())
+            return f"process {who['pid']} on {who['host']} since {who['since']}"
+        except (OSError, ValueError, KeyError):
+            time.sleep(_NAME_WAIT_S)  # it has the lock but has not said its name yet
+    return "another process"
