@@ -235,6 +235,20 @@ def test_file_life(server: FakeServer, client: genai.Client) -> None:
             client.files.get(name=name)
 
 
+def test_result_files_cannot_be_deleted(server: FakeServer, client: genai.Client) -> None:
+    """A delete takes names of 40 characters at most, and theirs have 42: they stay until they expire."""
+    name = submit(client, line("a"))
+    server.finish(name)
+    dest = client.batches.get(name=name).dest
+    assert dest and dest.file_name
+    with pytest.raises(errors.ClientError, match="cannot be more than 40 characters"):
+        client.files.delete(name=dest.file_name)
+    assert results(client, name)
+    server.advance(hours=48)
+    with pytest.raises(errors.ClientError, match="PERMISSION_DENIED"):
+        client.files.download(file=dest.file_name)
+
+
 def test_batches_are_paged_newest_first(client: genai.Client) -> None:
     """The SDK's pager follows the page token."""
     made = [submit(client, line("a")) for _ in range(3)]

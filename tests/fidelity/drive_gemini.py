@@ -48,11 +48,12 @@ def inline(caller: Caller, count: int = 2) -> str:
 
 
 def look(caller: Caller, name: str, *, after_s: float = 0) -> None:
-    """The batch some time later, and the lines of its results if they are in a file."""
+    """The batch some time later, and if its results are in a file, its lines and a delete, which is refused."""
     caller.fake.advance(seconds=after_s)
     found = caller.call("GET", f"/v1beta/{name}").get("response", {}).get("responsesFile")
     if found:
         caller.call("GET", f"/v1beta/{found}:download", params={"alt": "media"})
+        caller.call("DELETE", f"/v1beta/{found}")
 
 
 def drive(caller: Caller) -> None:
