@@ -255,6 +255,22 @@ class BatchSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedBatch:
+    """A batch that an account lists: `label` is the name it carries, None where it carries none."""
+
+    label: str | None
+    snapshot: BatchSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """An uploaded input file that an account lists: `label` is its name, `ref` what `delete` takes."""
+
+    label: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class Positions:
     """
     Which requests of an entry a shard holds, as text: "0-49999" or "3,7-12"; ascending, none twice.

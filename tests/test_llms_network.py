@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ from batchfast.errors import MissingKey, ProviderError
 from batchfast.fake import FakeServer, Fault
 from batchfast.jsonl import lines_of
 from batchfast.llms import PROVIDERS, AnthropicProvider, BatchProvider, GeminiProvider, OpenAIProvider, wire
-from batchfast.records import BatchSnapshot, Candidate, RemoteFile, Request, Result, Shard
+from batchfast.records import BatchSnapshot, Candidate, ListedFile, RemoteFile, Request, Result, Shard
 
 KEY = "sk-canary-0123456789"
 MODELS = {"openai": "gpt-4.1-mini", "anthropic": "claude-haiku-4-5", "gemini": "gemini-2.5-flash"}
@@ -248,6 +249,54 @@ def test_openai_results_go_when_the_first_of_their_files_does(server: FakeServer
     for file in snapshot.files:
         provider.delete(file.ref)
     assert provider.poll(remote_id).collect_by is None
+
+
+# deleting, and listing what is there
+
+
+@pytest.mark.parametrize("name", [name for name, kind in PROVIDERS.items() if kind.deletes_batches])
+def test_an_ended_batch_is_deleted_where_the_provider_can(name: str, server: FakeServer, tmp_path: Path) -> None:
+    """By its remote_id, as often as one likes; its results go with it at Anthropic."""
+    provider = provider_at(server, name)
+    remote_id = send(provider, shard_of(provider, tmp_path))
+    server.finish(remote_id)
+    assert provider.poll(remote_id).outcome == "completed"
+    provider.delete(remote_id)
+    provider.delete(remote_id)
+    with pytest.raises(ProviderError) as caught:
+        provider.poll(remote_id)
+    assert caught.value.kind == "not_found"
+
+
+def test_a_gemini_result_file_is_not_deleted(server: FakeServer, tmp_path: Path) -> None:
+    """The service refuses for good; that is not the "gone already" of a file that is not there."""
+    provider = provider_at(server, "gemini")
+    remote_id = send(provider, shard_of(provider, tmp_path))
+    server.finish(remote_id)
+    (file,) = provider.poll(remote_id).files
+    with pytest.raises(ProviderError, match="40 characters") as caught:
+        provider.delete(file.ref)
+    assert caught.value.kind == "refused"
+
+
+@each_provider
+def test_the_account_is_listed(name: str, server: FakeServer, tmp_path: Path) -> None:
+    """Batches over several pages, with labels and results where the provider has them; uploads, but no results."""
+    provider = provider_at(server, name)
+    ours = shard_of(provider, tmp_path)
+    theirs = shard_of(provider, tmp_path, label="someone-else")
+    file_id, foreign_file = provider.upload(ours), provider.upload(theirs)
+    sent = [provider.create(ours, file_id), *(provider.create(theirs, foreign_file) for _ in range(120))]
+    server.finish(sent[0])
+    listed = {one.snapshot.remote_id: one for one in provider.batches()}
+    assert list(listed) == sent[::-1]
+    first = listed[sent[0]]
+    assert first.snapshot == replace(provider.poll(sent[0]), collect_by=first.snapshot.collect_by)
+    assert [listed[one].snapshot.outcome for one in sent[:2]] == ["completed", None]
+    labelled = name != "anthropic"
+    assert [listed[one].label for one in sent[:2]] == (["run-n0nce-0-0-1", "someone-else"] if labelled else [None] * 2)
+    uploads = [ListedFile("someone-else", str(foreign_file)), ListedFile("run-n0nce-0-0-1", str(file_id))]
+    assert list(provider.uploads()) == (uploads if labelled else [])
 
 
 # finding again what was sent

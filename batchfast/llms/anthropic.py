@@ -18,6 +18,8 @@ from batchfast.records import (
     Candidate,
     Ending,
     Limits,
+    ListedBatch,
+    ListedFile,
     RemoteFile,
     Request,
     RequestError,
@@ -76,6 +78,7 @@ class AnthropicProvider(Provider):
     __doc__ = Provider.__doc__
 
     name = "anthropic"
+    deletes_batches = True
     key_variables = ("ANTHROPIC_API_KEY",)
     url_variable = "ANTHROPIC_BASE_URL"
     default_url = "https://api.anthropic.com"
@@ -218,14 +221,18 @@ class AnthropicProvider(Provider):
         with self._cancelling(remote_id):
             self._sdk().messages.batches.with_raw_response.cancel(remote_id)
 
-    def delete(self, file_id: str) -> None:
-        """There are no files; a batch whose results are given is deleted with them."""
-        try:
-            with self._calling("delete", file_id):
-                self._sdk().messages.batches.with_raw_response.delete(file_id)
-        except ProviderError as exc:
-            if exc.kind != "not_found":
-                raise
+    def delete(self, ref: str) -> None:
+        """There are no files; a batch is deleted together with what was sent and its results."""
+        with self._deleting(ref):
+            self._sdk().messages.batches.with_raw_response.delete(ref)
+
+    def batches(self) -> Iterator[ListedBatch]:
+        for batch in self._walk(None):
+            yield ListedBatch(None, snapshot_of(batch))
+
+    def uploads(self) -> Iterator[ListedFile]:
+        """None: the body goes with create."""
+        yield from ()
 
     def _sdk(self) -> Anthropic:
         if self._client is None:

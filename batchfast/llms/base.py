@@ -21,7 +21,17 @@ from urllib.parse import urlsplit
 
 from batchfast.errors import ConfigError, MissingKey, ProviderError
 from batchfast.llms import wire
-from batchfast.records import BatchSnapshot, Candidate, Limits, RemoteFile, Request, Result, Shard
+from batchfast.records import (
+    BatchSnapshot,
+    Candidate,
+    Limits,
+    ListedBatch,
+    ListedFile,
+    RemoteFile,
+    Request,
+    Result,
+    Shard,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -34,6 +44,8 @@ class BatchProvider(Protocol):
     """One model at one provider. The first group is pure; the second raises nothing but `ProviderError`."""
 
     name: ClassVar[str]
+    # A batch is deleted by its remote_id, like a file; otherwise the provider keeps a record of it.
+    deletes_batches: ClassVar[bool]
     model_id: str
     price: dict[str, float] | None
     max_enqueued_tokens: int | None
@@ -75,8 +87,14 @@ class BatchProvider(Protocol):
     def cancel(self, remote_id: str) -> None:
         """Ask for the end of a batch; one that has ended already is no error."""
 
-    def delete(self, file_id: str) -> None:
-        """Delete a file of ours; one that is gone already is no error."""
+    def delete(self, ref: str) -> None:
+        """Delete a file of ours, or an ended batch where there is such a call; what is gone already is no error."""
+
+    def batches(self) -> Iterator[ListedBatch]:
+        """Every batch the account lists, newest first where the provider keeps an order; pages as they are needed."""
+
+    def uploads(self) -> Iterator[ListedFile]:
+        """Every uploaded input file the account lists, whoever's; pages as they are needed."""
 
 
 class Provider(BatchProvider, ABC):
@@ -103,6 +121,7 @@ class Provider(BatchProvider, ABC):
     """
 
     name: ClassVar[str]
+    deletes_batches: ClassVar[bool]
     key_variables: ClassVar[tuple[str, ...]]
     url_variable: ClassVar[str]
     default_url: ClassVar[str]
@@ -377,6 +396,16 @@ class Provider(BatchProvider, ABC):
                 raise
             snapshot = self.poll(remote_id)
             if snapshot.outcome is None and snapshot.remote_state not in self.ending_states:
+                raise
+
+    @contextmanager
+    def _deleting(self, ref: str) -> Iterator[None]:
+        """What is gone already is as good as deleted."""
+        try:
+            with self._calling("delete", ref):
+                yield
+        except ProviderError as exc:
+            if exc.kind != "not_found":
                 raise
 
     @abstractmethod

@@ -16,6 +16,8 @@ from batchfast.records import (
     Candidate,
     Ending,
     Limits,
+    ListedBatch,
+    ListedFile,
     RemoteFile,
     Request,
     RequestError,
@@ -104,6 +106,7 @@ class GeminiProvider(Provider):
     __doc__ = Provider.__doc__
 
     name = "gemini"
+    deletes_batches = True
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     url_variable = "GOOGLE_GEMINI_BASE_URL"
     default_url = "https://generativelanguage.googleapis.com"
@@ -205,13 +208,7 @@ class GeminiProvider(Provider):
 
     def find(self, shard: Shard, fence: str | None) -> list[Candidate]:  # noqa: ARG002  # no order, so no fence
         # Files first: a batch that appears in between is then still seen, and its file not taken for an unused one.
-        files = [
-            name
-            for file in self._walk("files", "files")
-            if file.get("displayName") == shard.label
-            and file.get("source") != "GENERATED"
-            and (name := as_word(file.get("name")))
-        ]
+        files = [file.ref for file in self.uploads() if file.label == shard.label]
         found: list[Candidate] = []
         for batch in self._walk("batches", "operations"):
             about = as_object(batch.get("metadata"))
@@ -220,7 +217,7 @@ class GeminiProvider(Provider):
                 file_id = as_word(as_object(about.get("inputConfig")).get("fileName"))
                 found.append(Candidate(remote_id, file_id, certain=True))
         # A label is used for one batch only, so that beside it every file with the label is a spent one.
-        return found or [Candidate(None, name, certain=True) for name in files]
+        return found or [Candidate(None, ref, certain=True) for ref in files]
 
     def poll(self, remote_id: str) -> BatchSnapshot:
         response = self._get("poll", quote(remote_id), {}, remote_id)
@@ -243,13 +240,22 @@ class GeminiProvider(Provider):
         with self._cancelling(remote_id):
             self._sdk().batches.cancel(name=remote_id)
 
-    def delete(self, file_id: str) -> None:
-        try:
-            with self._calling("delete", file_id):
-                self._sdk().files.delete(name=file_id)
-        except ProviderError as exc:
-            if exc.kind != "not_found":
-                raise
+    def delete(self, ref: str) -> None:
+        with self._deleting(ref):
+            if ref.startswith("batches/"):
+                self._sdk().batches.delete(name=ref)
+            else:
+                self._sdk().files.delete(name=ref)
+
+    def batches(self) -> Iterator[ListedBatch]:
+        for batch in self._walk("batches", "operations"):
+            yield ListedBatch(as_word(as_object(batch.get("metadata")).get("displayName")), snapshot_of(batch))
+
+    def uploads(self) -> Iterator[ListedFile]:
+        for file in self._walk("files", "files"):
+            ref, label = as_word(file.get("name")), as_word(file.get("displayName"))
+            if ref and label and file.get("source") != "GENERATED":
+                yield ListedFile(label, ref)
 
     def _sdk(self) -> Client:
         if self._client is None:

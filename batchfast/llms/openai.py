@@ -15,6 +15,8 @@ from batchfast.records import (
     Candidate,
     Ending,
     Limits,
+    ListedBatch,
+    ListedFile,
     RemoteFile,
     Request,
     RequestError,
@@ -54,6 +56,7 @@ class OpenAIProvider(Provider):
     __doc__ = Provider.__doc__
 
     name = "openai"
+    deletes_batches = False
     key_variables = ("OPENAI_API_KEY",)
     url_variable = "OPENAI_BASE_URL"
     default_url = "https://api.openai.com/v1"
@@ -148,7 +151,7 @@ class OpenAIProvider(Provider):
 
     def find(self, shard: Shard, fence: str | None) -> list[Candidate]:
         # Files first: a batch that appears in between is then still seen, and its file not taken for an unused one.
-        files = [str(file["id"]) for file in self._walk("files", None) if _is_input(file, shard.label)]
+        files = [file.ref for file in self.uploads() if file.label == shard.label]
         found: list[Candidate] = []
         for batch in self._walk("batches", fence):
             remote_id, file_id = as_word(batch.get("id")), as_word(batch.get("input_file_id"))
@@ -181,13 +184,19 @@ class OpenAIProvider(Provider):
         with self._cancelling(remote_id):
             self._sdk().batches.with_raw_response.cancel(remote_id)
 
-    def delete(self, file_id: str) -> None:
-        try:
-            with self._calling("delete", file_id):
-                self._sdk().files.with_raw_response.delete(file_id)
-        except ProviderError as exc:
-            if exc.kind != "not_found":
-                raise
+    def delete(self, ref: str) -> None:
+        with self._deleting(ref):
+            self._sdk().files.with_raw_response.delete(ref)
+
+    def batches(self) -> Iterator[ListedBatch]:
+        for batch in self._walk("batches", None):
+            yield ListedBatch(as_word(as_object(batch.get("metadata")).get(_LABEL)), snapshot_of(batch))
+
+    def uploads(self) -> Iterator[ListedFile]:
+        for file in self._walk("files", None):
+            ref, name = as_word(file.get("id")), as_word(file.get("filename")) or ""
+            if ref and name.endswith(".jsonl") and file.get("purpose") in ("batch", None):
+                yield ListedFile(name.removesuffix(".jsonl"), ref)
 
     def _sdk(self) -> OpenAI:
         if self._client is None:
@@ -304,14 +313,6 @@ def _batch_errors(errors: object) -> Iterator[RequestError]:
         yield wire.request_error(
             as_word(as_object(entry).get("code")), message if line is None else f"line {line}: {message}"
         )
-
-
-def _is_input(file: Mapping[str, Any], label: str) -> bool:
-    return (
-        as_word(file.get("id")) is not None
-        and file.get("filename") == f"{label}.jsonl"
-        and file.get("purpose") in ("batch", None)
-    )
 
 
 def _is_error(error: object) -> bool:
