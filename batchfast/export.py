@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 from batchfast.context import Context
 from batchfast.errors import ConfigError, StoreError
-from batchfast.jsonl import located_lines, replacing
+from batchfast.jsonl import located_lines, replacing, sha256_of
 from batchfast.parse import parse_reply
 from batchfast.records import Result, custom_id
 from batchfast.store import RequestRow, ShardRow
@@ -74,6 +74,14 @@ def write_partial(ctx: Context, target: Path) -> tuple[Path, int]:
     return path, _write(ctx, path, _rows(ctx))
 
 
+def dataset_sha256(ctx: Context) -> str:
+    """Hash of the dataset as the raw files on disk give it now: of what `write_dataset` would write."""
+    digest = hashlib.sha256()
+    for row in _rows(ctx):
+        digest.update(_json_line(row))
+    return digest.hexdigest()
+
+
 def failures_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.failures.jsonl")
 
@@ -94,8 +102,7 @@ def ours(ctx: Context, path: Path) -> bool:
         return True
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return ctx.store.wrote(ctx.run.no, hashlib.file_digest(file, "sha256").hexdigest())
+    return ctx.store.wrote(ctx.run.no, sha256_of(path))
 
 
 def _write(ctx: Context, path: Path, records: Iterable[dict[str, Any]]) -> int:
@@ -104,12 +111,16 @@ def _write(ctx: Context, path: Path, records: Iterable[dict[str, Any]]) -> int:
     count = 0
     with replacing(path) as out:
         for record in records:
-            data = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+            data = _json_line(record)
             digest.update(data)
             out.write(data)
             count += 1
         ctx.store.record_output(ctx.run.no, path, digest.hexdigest())
     return count
+
+
+def _json_line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
 
 
 def _has_failures(ctx: Context) -> bool:

@@ -33,5 +33,5 @@ def _home_option(home: Home | None, folder: Path) -> str:
 def runnable(text: str, home: Home | None) -> str:
     """A message whose commands work as they stand, typed in the current folder."""
     option = _home_option(home, Path.cwd())
-    command = r"\bbatchfast (?:(?:watch|collect|cancel) [\w-]+|status\b(?: [\w-]+)?)"
+    command = r"\bbatchfast (?:(?:watch|collect|cancel|retry|clean) [\w-]+|status\b(?: [\w-]+)?)"
     return re.sub(command, lambda found: found[0] + option, text)

@@ -6,6 +6,7 @@ Lines are cut on `b"\\n"` before anything is decoded: text may hold other line s
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,12 @@ def located_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             offset += len(raw)
 
 
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """
@@ -67,11 +74,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     fsync_folder(path.parent)
 
 
+def make_durable(path: Path) -> None:
+    """A file, whoever wrote it, and its name in its folder are on the disk when this returns."""
+    _fsync(path)
+    fsync_folder(path.parent)
+
+
 def fsync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable, where the system knows such a thing."""
-    if os.name == "nt":
+    """Make a rename in `folder` durable."""
+    _fsync(folder)
+
+
+def _fsync(path: Path) -> None:
+    if os.name == "nt":  # neither folders nor files opened for reading can be synced there
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

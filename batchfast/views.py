@@ -164,6 +164,31 @@ def runs_view(runs: Sequence[tuple[RunRow, Ledger, int]]) -> str:
     )
 
 
+def clean_view(cleaned: dict[str, Any]) -> str:
+    """What became of a run's files and batches at the providers."""
+    fake = "FAKE " if cleaned["fake"] else ""
+    lines = [f"{fake}run {cleaned['run']}: its rows are safe in {plain(cleaned['dataset'])}"]
+    for name in ("deleted", "kept", "failed"):
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for one in cleaned[name]:
+            groups.setdefault((one["provider"], one["why"] or ""), []).append(one)
+        for (provider, why), members in groups.items():
+            lines += _clean_lines(name, provider, why, members)
+    return "\n".join(lines if len(lines) > 1 else [*lines, "there is nothing left to delete"])
+
+
+def _clean_lines(name: str, provider: str, why: str, members: list[dict[str, Any]]) -> list[str]:
+    """`deleted  openai: 1 input file, 2 output files`, and below it why not."""
+    kinds = [one["kind"] for one in members]
+    things = ", ".join(
+        "the rest" if kind == "rest" else count(kinds.count(kind), kind, "batches" if kind == "batch" else None)
+        for kind in dict.fromkeys(kinds)
+    )
+    until = max((one["until"] for one in members if one["until"]), default=None)
+    gone = f" (gone by itself {until[:16]} UTC)" if until else ""
+    return [f"{name:<8} {provider}: {things}{gone}", *([f"         {one_line(why, 300)}"] if why else [])]
+
+
 def plan_view(plan: dict[str, Any]) -> str:
     """What a spec would send."""
     header = ["model", "requests", "rows", "files", "bytes", "tokens in", "tokens out", "batch price", "list price"]

@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from batchfast import __version__
-from batchfast.cli import look, prepare, send, serve
+from batchfast.cli import look, prepare, send, serve, tend
 from batchfast.cli.codes import DONE, ERROR, INTERRUPTED, NOT_READY
 from batchfast.cli.options import Options, example, global_options, say
 from batchfast.errors import BatchfastError, NotReady, RunBusy
@@ -52,6 +52,7 @@ for command in (
     send.collect,
     send.cancel,
     send.retry,
+    tend.clean,
     look.status,
     look.show,
     look.parse,

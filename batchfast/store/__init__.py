@@ -453,6 +453,15 @@ class Store:
         )
         return [(row[0], row[1], row[2]) for row in rows]
 
+    def extents(self, run_no: int) -> list[tuple[int, str, int]]:
+        """`(shard id, "output" or "error", end)`: how far into each raw file its collected lines reach (bytes)."""
+        rows = self.connection.execute(
+            "SELECT shard_id, file, max(offset + length) FROM requests "
+            "WHERE run_no = ? AND file IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2",
+            (run_no,),
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
     # -- ledger
 
     def ledger(self, run: RunRow) -> Ledger:
@@ -493,6 +502,27 @@ class Store:
         """Whether the run once wrote exactly this content: here, or before the folder was moved."""
         found = self.connection.execute("SELECT 1 FROM outputs WHERE run_no = ? AND sha256 = ?", (run_no, sha256))
         return found.fetchone() is not None
+
+    def outputs(self, run_no: int, sha256: str) -> list[Path]:
+        """Where the run once wrote exactly this content."""
+        rows = self.connection.execute(
+            "SELECT path FROM outputs WHERE run_no = ? AND sha256 = ? ORDER BY path", (run_no, sha256)
+        )
+        return [Path(row[0]) for row in rows]
+
+    def record_deleted(self, run_no: int, shard_id: int, at: str, ref: str) -> None:
+        """A file or a batch of a shard, by its id there, needs no more looking after at its provider."""
+        self.event(run_no, at, "deleted", ref, shard_id)
+
+    def deleted(self, run_no: int) -> set[str]:
+        """Ids of files and batches that `record_deleted` was told of."""
+        rows = self.connection.execute("SELECT message FROM events WHERE run_no = ? AND kind = 'deleted'", (run_no,))
+        return {row[0] for row in rows}
+
+    def batches_of(self, shard_id: int) -> list[str]:
+        """Every batch that a provider ever made of a shard, by remote_id, oldest first."""
+        rows = self.connection.execute("SELECT remote_id FROM batches WHERE shard_id = ? ORDER BY id", (shard_id,))
+        return [row[0] for row in rows]
 
 
 def _columns(record: ShardPlan | Tally) -> dict[str, Any]:
