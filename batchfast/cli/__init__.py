@@ -56,6 +56,7 @@ for command in (
     look.status,
     look.show,
     look.parse,
+    tend.doctor,
     serve.fake,
 ):
     cli.add_command(command)

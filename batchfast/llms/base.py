@@ -122,6 +122,8 @@ class Provider(BatchProvider, ABC):
 
     name: ClassVar[str]
     deletes_batches: ClassVar[bool]
+    # How long a batch may take before the provider ends it (seconds).
+    window_s: ClassVar[float]
     key_variables: ClassVar[tuple[str, ...]]
     url_variable: ClassVar[str]
     default_url: ClassVar[str]
@@ -304,16 +306,31 @@ class Provider(BatchProvider, ABC):
             )
         return key
 
+    def key_place(self) -> str | None:
+        """Where the key is found, in words that do not show it; None where there is none."""
+        found = self._look_for_key()
+        return found[1] if found else None
+
     def _find_key(self) -> str:
-        variables = (self.api_key_env,) if self.api_key_env else self.key_variables
+        found = self._look_for_key()
+        if found is None:
+            raise MissingKey(self.name, self._key_names())
+        return found[0]
+
+    def _key_names(self) -> tuple[str, ...]:
+        return (self.api_key_env,) if self.api_key_env else self.key_variables
+
+    def _look_for_key(self) -> tuple[str, str] | None:
+        """The key, and where it is from."""
         if self.api_key and self.api_key.strip():
-            return self.api_key
-        for source in chain((os.environ,), map(_read_dotenv, self.dotenv_files)):  # a file only where needed
-            for variable in variables:
+            return self.api_key, "the argument api_key"
+        files = ((str(path), _read_dotenv(path)) for path in self.dotenv_files)  # read only where needed
+        for place, source in chain((("the environment", os.environ),), files):
+            for variable in self._key_names():
                 value = source.get(variable)
                 if value and value.strip():
-                    return value
-        raise MissingKey(self.name, variables)
+                    return value, f"{variable} in {place}"
+        return None
 
     def encode(self, request: Request) -> bytes:
         """

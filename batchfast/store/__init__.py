@@ -73,7 +73,7 @@ class Store:
             self.connection.row_factory = sqlite3.Row
             self._prepare()
         except sqlite3.DatabaseError as exc:
-            if getattr(exc, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            if not _is_damage(exc):
                 raise  # in use, or a full disk: nothing is wrong with what the database holds
             raise StoreError(
                 f"{path} cannot be read as batchfast's database ({exc}); restore it from a backup, or "
@@ -118,6 +118,16 @@ class Store:
             if self.connection.in_transaction:  # SQLite itself has rolled back where the disk is full
                 self.connection.execute("ROLLBACK")
             raise
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with the file, at most five things; empty where it is intact."""
+        try:
+            found = [str(row[0]) for row in self.connection.execute("PRAGMA integrity_check(5)")]
+        except sqlite3.DatabaseError as exc:
+            if not _is_damage(exc):
+                raise
+            return [str(exc)]
+        return [] if found == ["ok"] else found
 
     # -- home
 
@@ -523,6 +533,10 @@ class Store:
         """Every batch that a provider ever made of a shard, by remote_id, oldest first."""
         rows = self.connection.execute("SELECT remote_id FROM batches WHERE shard_id = ? ORDER BY id", (shard_id,))
         return [row[0] for row in rows]
+
+
+def _is_damage(exc: sqlite3.DatabaseError) -> bool:
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def _columns(record: ShardPlan | Tally) -> dict[str, Any]:

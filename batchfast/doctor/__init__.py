@@ -1,0 +1,74 @@
+"""
+What is wrong, or soon will be, with keys, endpoints, the home, its runs, and what they left at the providers:
+`batchfast doctor`. Changes nothing, neither here nor there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchfast.clock import Clock
+from batchfast.doctor.accounts import Account, accounts_of, reach, usual_accounts
+from batchfast.doctor.finding import Finding
+from batchfast.doctor.leftovers import look_for_leftovers
+from batchfast.doctor.local import check_home, check_runs
+from batchfast.errors import StoreError
+from batchfast.home import Home
+from batchfast.session import Session
+
+if TYPE_CHECKING:
+    from batchfast.fake import FakeServer
+
+__all__ = ["Finding", "doctor"]
+
+
+def doctor(
+    home: Home, *, clock: Clock | None = None, fake_server: FakeServer | None = None, only_fake: bool = False
+) -> dict[str, Any]:
+    """
+    The answer of `doctor --json`: `{"home", "errors", "warnings", "findings": [...]}`, each as `Finding` has it.
+
+    Args:
+        home: May be missing.
+        only_fake: Ask no real provider anything.
+    """
+    findings = list(_examine(home, clock, fake_server, only_fake))
+    return {
+        "home": str(home.path) if home.database.is_file() else None,
+        "errors": sum(one.level == "error" for one in findings),
+        "warnings": sum(one.level == "warning" for one in findings),
+        "findings": [asdict(one) for one in findings],
+    }
+
+
+def _examine(home: Home, clock: Clock | None, fake_server: FakeServer | None, only_fake: bool) -> list[Finding]:
+    folders = [Path.cwd(), home.path.parent]
+    if not home.database.is_file():
+        message = f"there is no home at {home.path}: nothing was submitted from here"
+        nothing = Finding("home", "note", message, "if it is elsewhere, name it: batchfast doctor --home DIR")
+        return [*_reach_all(usual_accounts(folders, ()), only_fake), nothing]
+    try:
+        session = Session(home, clock=clock, fake_server=fake_server)
+    except StoreError as exc:
+        return [*_reach_all(usual_accounts(folders, ()), only_fake), Finding("home", "error", str(exc))]
+    with session:
+        database = check_home(session.store)
+        if any(one.level == "error" for one in database):
+            return [*_reach_all(usual_accounts(folders, ()), only_fake), *database]
+        ours = accounts_of(session)
+        findings = _reach_all([*ours, *usual_accounts(folders, ours)], only_fake)
+        findings += [*database, *check_runs(session)]
+        for account in ours:
+            if account.answers:
+                findings += look_for_leftovers(session, account)
+        return findings
+
+
+def _reach_all(accounts: list[Account], only_fake: bool) -> list[Finding]:
+    asked = [account for account in accounts if account.fake or not only_fake]
+    findings = [reach(account) for account in asked]
+    if asked and all(one.level == "note" for one in findings):
+        findings.append(Finding("providers", "note", "without a key everything can be tried on the fake: add --fake"))
+    return findings
