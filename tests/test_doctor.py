@@ -130,6 +130,26 @@ def test_an_endpoint_out_of_reach_and_a_run_without_its_key(
     assert fake.calls == []
 
 
+def test_a_settled_run_needs_no_key_and_an_old_one_asks_nobody(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has nothing to send or to collect any more is no reason for alarm."""
+    monkeypatch.setenv("OPENAI_BASE_URL", fake.base_urls["openai"])
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    clock = FakeClock(fake)
+    with session(fake, tmp_path, clock) as home:
+        settle(home, home.enter(spec(provider("openai")), fake=False)[0])
+        settle(home, submit(home, "gemini"))
+    monkeypatch.delenv("OPENAI_API_KEY")
+    findings = examine(fake, tmp_path, clock)
+    assert bad(findings) == []
+    assert any("no open run needs one" in one[2] for one in findings if one[2].startswith("openai"))
+    assert {call.provider for call in fake.calls} == {"gemini"}
+    clock.advance(40 * 86_400)
+    examine(fake, tmp_path, clock)
+    assert fake.calls == []
+
+
 # the home
 
 
@@ -288,6 +308,18 @@ def test_an_orphan_at_anthropic_is_known_by_its_results(fake: FakeServer, tmp_pa
     ((_, level, message, _),) = bad(examine(fake, tmp_path))
     assert (level, f"anthropic batch {orphan} (ended) of run {run.id}" in message) == ("warning", True)
     assert [call.route for call in fake.calls].count("results") == 1
+
+
+def test_batches_from_before_this_home_are_not_opened(fake: FakeServer, tmp_path: Path) -> None:
+    """They cannot be its own."""
+    with session(fake, tmp_path / "other") as other:
+        submit(other, "anthropic")
+    fake.advance(days=3)
+    clock = FakeClock(fake, fake.now())
+    with session(fake, tmp_path, clock) as home:
+        settle(home, submit(home, "anthropic"))
+    assert bad(examine(fake, tmp_path, clock)) == []
+    assert [call.route for call in fake.calls].count("results") == 0
 
 
 def test_a_batch_of_a_run_that_is_not_known(fake: FakeServer, tmp_path: Path) -> None:
