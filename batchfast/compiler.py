@@ -66,7 +66,7 @@ def compile_shards(
 
     Raises:
         RequestTooLarge: One request alone exceeds the provider's limit.
-        ConfigError: The folder cannot be written.
+        OSError: The folder cannot be written.
     """
     lines = _encoded(grid, provider, entry, positions, id_prefix, attempt, doublings)
     limits = provider.limits
@@ -113,7 +113,7 @@ def write_files(
 
     Raises:
         RequestTooLarge: One line alone exceeds `limits`; names it and both sizes.
-        ConfigError: The folder cannot be written.
+        OSError: The folder cannot be written.
     """
     pending = iter(lines)
     line = next(pending, None)

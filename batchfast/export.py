@@ -109,7 +109,7 @@ def _write(ctx: Context, path: Path, records: Iterable[dict[str, Any]]) -> int:
     """Write JSON lines; returns how many. The hash is recorded before the file appears."""
     digest = hashlib.sha256()
     count = 0
-    with replacing(path) as out:
+    with replacing(path, instead="choose another place with output_file or -o") as out:
         for record in records:
             data = _json_line(record)
             digest.update(data)

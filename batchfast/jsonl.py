@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,20 +49,21 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, instead: str | None = None) -> Iterator[BinaryIO]:
     """
     Write a file that appears at `path` whole or not at all, and is on the disk when the block ends.
 
-    Raises:
-        ConfigError: The folder cannot be written.
+    Args:
+        instead: What a person can do where the folder cannot be written: makes that a ConfigError.
     """
+    _remove_left_over(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         file = part.open("wb")
     except OSError as exc:
-        raise ConfigError(
-            f"cannot write {path}: {exc.strerror or exc}; choose another place with output_file or -o"
-        ) from exc
+        if instead is None:
+            raise
+        raise ConfigError(f"cannot write {path}: {exc.strerror or exc}; {instead}") from exc
     try:
         with file:
             yield file
@@ -72,6 +74,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def _remove_left_over(path: Path) -> None:
+    """What a process that was killed had begun to write."""
+    for part in path.parent.glob(f".{escape(path.name)}.*.part"):
+        pid = part.name.split(".")[-2]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def make_durable(path: Path) -> None:

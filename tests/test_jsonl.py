@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,21 @@ def test_only_newlines_end_a_line(tmp_path: Path) -> None:
     assert list(lines_of([path.read_bytes()])) == [first, b"{}"]
 
 
+def test_what_a_killed_process_had_begun_is_removed(tmp_path: Path) -> None:
+    """Of this file only, and only where nobody writes it any more."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    stale, other = tmp_path / f".f.{gone.pid}.part", tmp_path / f".g.{gone.pid}.part"
+    live = tmp_path / f".f.{os.getppid()}.part"
+    for path in (stale, other, live):
+        path.touch()
+    with replacing(tmp_path / "f") as file:
+        file.write(b"new")
+    assert not stale.exists()
+    assert other.exists()
+    assert live.exists()
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     """Replacing is atomic: an error midway changes nothing and leaves nothing behind."""
     path = tmp_path / "f"
@@ -45,6 +63,6 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with (
         pytest.raises(ConfigError, match=r"cannot write .*file/out\.jsonl.*output_file"),
-        replacing(tmp_path / "file" / "out.jsonl"),
+        replacing(tmp_path / "file" / "out.jsonl", instead="choose another output_file"),
     ):
         pass
