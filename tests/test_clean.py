@@ -224,12 +224,13 @@ def test_a_provider_out_of_reach_is_not_tried_on_and_on(fake: FakeServer, plan: 
         assert things(clean_run(home, run), "deleted").count(("openai", "output file")) == 3
 
 
-def test_a_file_uploaded_twice_goes_too(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:
-    """The answer to an upload was lost, and it was sent again: the first one is known by its name alone."""
-    plan(Fault("lose", provider="openai", route="upload", nth=1))
+def test_an_upload_that_is_known_by_its_name_alone_goes_too(fake: FakeServer, tmp_path: Path) -> None:
+    """As after an upload whose answer was lost."""
     with session(fake, tmp_path) as home:
         run = settle(home, home.enter(spec(), fake=True)[0])
-        account = home.context(run).providers[0]
+        ctx = home.context(run)
+        account = ctx.providers[0]
+        account.upload(ctx.shard(home.store.shards(run.no)[0]))
         assert len(list(account.uploads())) == 2
         assert things(clean_run(home, run), "deleted").count(("openai", "input file")) == 2
         assert list(account.uploads()) == []
