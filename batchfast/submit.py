@@ -8,14 +8,11 @@ certainly not there.
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 from batchfast.admission import refused_at_create
 from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
-from batchfast.jsonl import lines_of
+from batchfast.jsonl import lines_of, sha256_of
 from batchfast.outcomes import Absent, end_shard
 from batchfast.records import Candidate, Positions, RequestError, split_custom_id
 from batchfast.store import ShardRow, ShardState
@@ -36,7 +33,7 @@ def send(ctx: Context, row: ShardRow) -> bool:
     """
     provider = ctx.provider(row)
     shard = ctx.shard(row)
-    if not shard.path.is_file() or _sha256(shard.path) != row.sha256:
+    if not shard.path.is_file() or sha256_of(shard.path) != row.sha256:
         ctx.hold("changed file", f"{shard.path} is missing or was changed, so it was not sent: put it back", row)
         return False
     try:
@@ -97,11 +94,6 @@ def _refuse(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
     """The provider will not take this shard: its requests fail with the provider's words."""
     error = RequestError(type=exc.kind, message=str(exc), status_code=exc.status_code)
     end_shard(ctx, ctx.store.shard(row.id), (), Absent("failed", error), refused=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _back_to_waiting(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
