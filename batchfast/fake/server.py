@@ -98,6 +98,7 @@ class FakeServer:
         self.calls: list[Call] = []
         self.unknown_routes: list[str] = []
         self.errors: list[Exception] = []
+        self._kept: Exception | None = None
         self._temporary = folder is None
         self._folder = folder
         self._address = (host, port)
@@ -266,7 +267,7 @@ class FakeServer:
             return JSONResponse({"error": {"message": f"the fake has no route {route}"}}, 501, headers)
 
         def broken(_: Request, exc: Exception) -> Response:
-            self.errors.append(exc)  # before the answer goes out: whoever reads it may look here next
+            self._keep(exc)  # before the answer goes out: whoever reads it may look here next
             return JSONResponse({"error": {"message": f"the fake broke: {exc!r}"}}, 500)
 
         def left(_: Request, exc: Exception) -> Response:
@@ -294,14 +295,15 @@ class FakeServer:
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             with ExitStack() as stack:
-                stack.push(self._keep)
+                stack.push(lambda _, exc, __: self._keep(exc))
                 await app(scope, receive, send)
 
         return run
 
-    def _keep(self, _: object, exc: BaseException | None, __: object) -> None:
-        """Keep what breaks, where it is not kept yet, and let it go on."""
-        if isinstance(exc, Exception) and exc not in self.errors:
+    def _keep(self, exc: BaseException | None) -> None:
+        """Keep what breaks, once although it comes by twice; whoever raised it lets it go on."""
+        if isinstance(exc, Exception) and exc is not self._kept:
+            self._kept = exc
             self.errors.append(exc)
 
     def _seen(self, provider: str, route: str, request: Request) -> None:
