@@ -13,6 +13,7 @@ from batchfast.home import Home, stem_of
 from batchfast.llms.base import Provider
 from batchfast.records import Shard
 from batchfast.store import RunRow, ShardRow, Store
+from batchfast.terminal import one_line
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Context:
         """Write an event; what needs attention also goes to the log."""
         self.store.event(self.run.no, self.now(), kind, message, row.id if row else None)
         level = logging.WARNING if kind in ("held", "warning", "failed", "waits", "uncertain") else logging.INFO
-        log.log(level, "run %s: %s", self.run.id, message)
+        log.log(level, "run %s: %s", self.run.id, one_line(message, 1000))
 
     def hold(self, reason: str, message: str, row: ShardRow | None = None) -> None:
         """Send nothing more until a person has acted; what runs is still collected, unless its key is bad."""

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from batchfast.engine import Progress
 from batchfast.store import RunRow, ShardRow, Store
-from batchfast.views import plain
+from batchfast.terminal import plain
 
 
 class LiveView:

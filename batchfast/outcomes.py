@@ -166,6 +166,8 @@ class _Ending:
     def _outcome(
         self, position: int, result: Result, error: RequestError | None, texts: int, line: Line | None
     ) -> RequestRow:
+        if error is not None and line is not None:  # words of the provider's, which may quote the key
+            error = self.ctx.provider(self.row).without_key(error)
         outcome: Outcome = "failed" if result.outcome == "succeeded" and not texts else result.outcome
         final = not self._asks_again(position, outcome, error, self._cut_after(result, texts))
         kept = self.kept.get(self._index(position))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.records import BatchSnapshot
@@ -14,7 +16,8 @@ _LOUD_AFTER = 5
 def refresh(ctx: Context, row: ShardRow, batch: BatchRow) -> BatchSnapshot | ProviderError:
     """Ask the provider where a batch stands; its error where it did not say."""
     try:
-        snapshot = ctx.provider(row).poll(batch.remote_id)
+        provider = ctx.provider(row)
+        snapshot = provider.poll(batch.remote_id)
     except ProviderError as exc:
         ctx.store.record_failed_poll(batch.id, str(exc), ctx.now())
         if (batch.failures + 1) % _LOUD_AFTER == 0:
@@ -24,6 +27,7 @@ def refresh(ctx: Context, row: ShardRow, batch: BatchRow) -> BatchSnapshot | Pro
         if exc.kind == "bad_key":
             ctx.hold("bad key", str(exc), row)
         return exc
+    snapshot = dataclasses.replace(snapshot, errors=tuple(map(provider.without_key, snapshot.errors)))
     ctx.store.record_poll(batch.id, snapshot, ctx.now())
     if batch.remote_state != snapshot.remote_state:
         kind = "remote" if snapshot.known_state else "warning"

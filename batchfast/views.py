@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from batchfast.store import Ledger, RunRow
-
-
-def plain(text: str) -> str:
-    """Without the control characters by which untrusted text could move a terminal's cursor or forge lines."""
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp")
-        else "\ufffd"
-        for character in text
-    )
-
-
-def one_line(text: str, width: int = 100) -> str:
-    """The beginning of a text, on one line."""
-    flat = " ".join(plain(text).split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"
+from batchfast.terminal import one_line, plain
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -42,7 +26,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else plain(str(value))
+    return f"{value:,}" if isinstance(value, int) else one_line(str(value), None)
 
 
 def usd(value: float | None) -> str:
@@ -76,14 +60,14 @@ def failures_line(reasons: Iterable[tuple[str, str, int]]) -> str:
     """`(outcome, error type, count)` in words: why requests failed, and how many expired or were cancelled."""
     counts: dict[str, int] = {}
     for outcome, kind, count in reasons:
-        label = f"failed ({plain(kind)})" if outcome == "failed" and kind else outcome
+        label = f"failed ({one_line(kind)})" if outcome == "failed" and kind else outcome
         counts[label] = counts.get(label, 0) + count
     return ", ".join(f"{count:,} {label}" for label, count in counts.items())
 
 
 def run_heading(status: dict[str, Any]) -> str:
     fake = "  FAKE" if status["fake"] else ""
-    reason = f" ({plain(status['reason'])})" if status["reason"] else ""
+    reason = f" ({one_line(status['reason'], None)})" if status["reason"] else ""
     return f"run {status['run']}  {status['state']}{reason}{fake}"
 
 
@@ -222,7 +206,9 @@ def plan_view(plan: dict[str, Any]) -> str:
 
 def show_view(request: dict[str, Any]) -> str:
     """One request with every attempt."""
-    about = [f"{name}: {plain(str(value))}" for name, value in request["metadata"].items() if value is not None]
+    about = [
+        f"{name}: {one_line(str(value), None)}" for name, value in request["metadata"].items() if value is not None
+    ]
     lines = [
         f"request {request['request']} of run {request['run']}: {request['provider']} {request['model_id']}",
         f"language: {request['language']}",
@@ -242,13 +228,13 @@ def _attempt(attempt: dict[str, Any]) -> list[str]:
     error = attempt["error"]
     head = f"--- attempt {attempt['attempt']}: {attempt['outcome']}"
     if attempt["finish_reason"]:
-        head += f", finish reason {plain(attempt['finish_reason'])}"
-    lines = [head + (f", batch {attempt['batch']}" if attempt["batch"] else "")]
+        head += f", finish reason {one_line(attempt['finish_reason'])}"
+    lines = [head + (f", batch {one_line(attempt['batch'])}" if attempt["batch"] else "")]
     if error:
-        lines.append(f"{error['type']}: {one_line(error['message'] or '', 300)}")
+        lines.append(f"{one_line(error['type'])}: {one_line(error['message'] or '', 300)}")
     if attempt["usage"]:
         usage = ", ".join(f"{value:,} {name}" for name, value in attempt["usage"].items() if value is not None)
-        lines.append(f"{plain(usage)}; price {usd(attempt['cost_usd'])}")
+        lines.append(f"{usage}; price {usd(attempt['cost_usd'])}")
     if attempt["raw_text"] is not None:
         lines += ["--- raw reply", plain(attempt["raw_text"])]
     for number, text in enumerate(attempt["texts"]):

@@ -20,8 +20,8 @@ from batchfast.cli.options import Options, example, global_options, say
 from batchfast.errors import BatchfastError, NotReady, RunBusy
 from batchfast.hints import runnable
 from batchfast.interrupts import interrupts
+from batchfast.terminal import one_line
 from batchfast.trouble import IN_USE, database_trouble, primary_code, system_trouble
-from batchfast.views import one_line, plain
 
 __all__ = ["cli", "execute", "main"]
 
@@ -66,7 +66,7 @@ class _ToStderr(logging.Handler):
     """What the library logs, on whatever stderr is at that moment: the live view puts its own in place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(plain(record.getMessage()))
+        say(record.getMessage())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -110,7 +110,7 @@ def _explain(exc: Exception, options: Options, verbose: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
     if isinstance(exc, BatchfastError):
-        say(f"batchfast: {plain(runnable(str(exc), options.used))}")
+        say(f"batchfast: {runnable(str(exc), options.used)}")
         return NOT_READY if isinstance(exc, NotReady | RunBusy) else ERROR
     if verbose:
         say("".join(traceback.format_exception(exc)).rstrip())
@@ -120,7 +120,7 @@ def _explain(exc: Exception, options: Options, verbose: bool) -> int:
         say(f"batchfast: {known}")
         return NOT_READY if primary_code(exc) in IN_USE else ERROR
     if isinstance(exc, OSError):
-        say(f"batchfast: {plain(system_trouble(exc))}")
+        say(f"batchfast: {system_trouble(exc)}")
         return ERROR
     say(f"batchfast: {type(exc).__name__}: {one_line(str(exc), 300)} (a defect in batchfast: -v shows where)")
     return ERROR

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,8 @@ from batchfast.cli.options import current, example, global_options, report, run_
 from batchfast.cli.progress import fitted_view
 from batchfast.errors import ConfigError
 from batchfast.status import run_status
-from batchfast.views import one_line, runs_view, show_view
+from batchfast.terminal import json_line, one_line
+from batchfast.views import runs_view, show_view
 
 
 @click.command(epilog=example("batchfast status", "batchfast status latest --json"))
@@ -29,7 +29,7 @@ def status(run: str | None) -> None:
     with open_store() as store:
         rows = store.runs()
         if run is None and current().json:
-            click.echo(json.dumps([run_status(store, row) for row in rows], ensure_ascii=False))
+            click.echo(json_line([run_status(store, row) for row in rows]))
         elif run is None and len(rows) != 1:
             click.echo(runs_view([(row, store.ledger(row), store.rows(row.no)) for row in rows]))
         else:
@@ -77,7 +77,7 @@ def parse(provider: str, files: Sequence[Path]) -> int:
                 bad += 1
                 continue
             del result["ending"]
-            click.echo(json.dumps(result, ensure_ascii=False))
+            click.echo(json_line(result))
     return ERROR if bad else DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from batchfast.home import Home
+from batchfast.terminal import json_line, plain
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -66,8 +66,8 @@ def current() -> Options:
 
 
 def say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
 
 
 def report(data: dict[str, Any], view: Callable[[dict[str, Any]], str]) -> None:
-    click.echo(json.dumps(data, ensure_ascii=False) if current().json else view(data))
+    click.echo(json_line(data) if current().json else view(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from batchfast.errors import ConfigError
 from batchfast.hints import cron_command, runnable
 from batchfast.status import run_status
 from batchfast.store import RunRow, Store
-from batchfast.views import count, failures_line, ledger_line, money, one_line, plain, run_view
+from batchfast.terminal import json_line, one_line
+from batchfast.views import count, failures_line, ledger_line, money, run_view
 
 if TYPE_CHECKING:
     from batchfast.context import Context
@@ -71,14 +71,14 @@ def _others(ctx: Context, target: Path) -> str:
 
 
 def say_held(run: RunRow, reason: str) -> None:
-    say(f"batchfast: run {run.id} is held: {plain(reason)}")
+    say(f"batchfast: run {run.id} is held: {one_line(reason, 600)}")
     say(runnable(f"mend that, then: batchfast collect {run.id}", current().used))
 
 
 def sent(session: Session, run: RunRow, progress: Progress, folder: Path) -> int:
     """Say what was sent, and what a person does next; the exit code that goes with it."""
     status = run_status(session.store, session.store.run(run.id))
-    click.echo(json.dumps(status) if current().json else run.id)
+    click.echo(json_line(status) if current().json else run.id)
     _say_what_was_sent(status)
     if progress.held:
         say_held(run, status["reason"] or progress.held)
@@ -138,7 +138,7 @@ def finish(session: Session, ctx: Context, progress: Progress, written: Written 
     run = session.store.run(ctx.run.id)
     status = run_status(session.store, run)
     if current().json:
-        click.echo(json.dumps(status))
+        click.echo(json_line(status))
     if written is None:
         if not progress.held:
             raise not_ready(run, progress)

@@ -24,6 +24,7 @@ from batchfast.cli.progress import announce, check_output, drive, finish, sent
 from batchfast.errors import ConfigError
 from batchfast.hints import runnable
 from batchfast.store import OPEN
+from batchfast.terminal import one_line
 from batchfast.views import count, ledger_line
 
 
@@ -118,12 +119,8 @@ def cancel(run: str | None) -> int:
         ledger = asdict(session.store.ledger(row))
     say(f"run {row.id}: cancel was asked for; {ledger_line(ledger)}")
     if missed:
-        say(
-            runnable(
-                f"could not be cancelled yet: {', '.join(missed)}; try again: batchfast cancel {row.id}",
-                current().used,
-            )
-        )
+        names = one_line(", ".join(missed), None)
+        say(runnable(f"could not be cancelled yet: {names}; try again: batchfast cancel {row.id}", current().used))
         return ERROR
     say(runnable(f"keep what finished with: batchfast watch {row.id}", current().used))
     return DONE

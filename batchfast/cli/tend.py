@@ -13,7 +13,8 @@ from batchfast.cli.codes import DONE, ERROR
 from batchfast.cli.finding import existing, find_home, resolve
 from batchfast.cli.options import current, example, global_options, report, run_argument, say
 from batchfast.hints import runnable
-from batchfast.views import clean_view, count, plain
+from batchfast.terminal import plain
+from batchfast.views import clean_view, count
 
 _HEADINGS = {"providers": "Providers", "home": "Home", "runs": "Runs", "leftovers": "Left at the providers"}
 _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}

@@ -7,7 +7,9 @@ An adapter never sees the store, and no SDK type crosses the seam.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
+import re
 import sys
 import weakref
 from abc import ABC, abstractmethod
@@ -29,6 +31,7 @@ from batchfast.records import (
     ListedFile,
     RemoteFile,
     Request,
+    RequestError,
     Result,
     Shard,
 )
@@ -138,6 +141,8 @@ class Provider(BatchProvider, ABC):
     # The SDK's client and its connections, made at the first network call.
     _client: Any = None
     _connections: httpx2.Client | None = None
+    # The key that those were made with.
+    _own_key: str | None = None
 
     def __init__(
         self,
@@ -184,7 +189,8 @@ class Provider(BatchProvider, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy may be bound to another endpoint or given other settings: it makes its own client and bodies.
-        kept = {name: value for name, value in vars(self).items() if name not in ("_client", "_connections")}
+        own = ("_client", "_connections", "_own_key")
+        kept = {name: value for name, value in vars(self).items() if name not in own}
         return kept | {"_bodies": {}}
 
     def _check(self) -> None:
@@ -211,6 +217,15 @@ class Provider(BatchProvider, ABC):
                     f"{self.name} {self.model_id!a}: {parameter} holds half of a character (a lone surrogate), which "
                     "cannot be sent: mend it"
                 )
+        if self.api_key_env is not None and (
+            not isinstance(self.api_key_env, str)
+            or not re.fullmatch(r"[A-Za-z_]\w*", self.api_key_env, re.ASCII)
+            or wire.looks_like_a_key(self.api_key_env)
+        ):
+            # Not quoted: it may be a key, and messages are kept.
+            raise ConfigError(
+                f"{self.name} {self.model_id}: api_key_env must be the name of an environment variable, not a key"
+            )
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigError(f"{self.name} {self.model_id}: timeout must be above 0 seconds, not {self.timeout!r}")
         self._check_extra()
@@ -311,6 +326,22 @@ class Provider(BatchProvider, ABC):
         found = self._look_for_key()
         return found[1] if found else None
 
+    def _key_at_hand(self) -> str | None:
+        """The key, looked up once; None where there is none."""
+        if self._own_key is None:
+            try:
+                self._own_key = self.key()
+            except (ProviderError, ConfigError):
+                return None
+        return self._own_key
+
+    def without_key(self, error: RequestError) -> RequestError:
+        """A provider's error as it may be stored: this provider's key is not in it, whatever that looks like."""
+        key = self._key_at_hand()
+        return dataclasses.replace(
+            error, type=wire.scrubbed(error.type, key), message=wire.scrubbed(error.message, key)
+        )
+
     def _find_key(self) -> str:
         found = self._look_for_key()
         if found is None:
@@ -400,7 +431,9 @@ class Provider(BatchProvider, ABC):
         try:
             yield
         except (*wire.transport_errors(), *self._sdk_errors()) as exc:
-            raise self._error(exc, operation, remote_id) from exc
+            error = self._error(exc, operation, remote_id)
+            wire.scrub_chain(exc, self._key_at_hand())
+            raise error from exc
 
     @contextmanager
     def _cancelling(self, remote_id: str) -> Iterator[None]:

@@ -13,6 +13,7 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from batchfast.clock import iso
 from batchfast.errors import ProviderError
 from batchfast.records import RequestError, Usage
+from batchfast.terminal import plain
 
 if TYPE_CHECKING:
     import httpx2
@@ -56,7 +58,8 @@ _PASSING = frozenset(
 )
 # Bearer tokens, the prefixes of the services' keys, and what a service left of a key it masked itself.
 _KEY_SHAPES = re.compile(
-    r"(?i:bearer\s+)\S+|\bsk-[\w*-]{4,}|\bAIza[\w*-]{8,}|\bAQ\.[\w*-]{16,}|\bhf_\w{8,}|[\w-]*\*{3,}[\w*-]*"
+    r"(?i:bearer\s+)\S+|\bsk-(?:[\w*-]{4,}|(?=[\w-]*(?:\.{3}|…)))(?:[\w*-]*(?:\.{3}|…)[\w*-]+)?"
+    r"|\bAIza[\w*-]{8,}|\bAQ\.[\w*-]{16,}|\bhf_\w{8,}|[\w-]*\*{3,}[\w*-]*"
 )
 _MESSAGE_CHARS = 600
 _SHORTEST_KEY = 8  # what is shorter would stand in ordinary words, and is the key of no service
@@ -79,8 +82,10 @@ def json_text(value: Any) -> str:
 
 def load_object(data: bytes) -> dict[str, Any]:
     """A JSON object from its bytes. Raises `ValueError` for anything else."""
+    value = None
     try:
-        value = json.loads(data)
+        with suppress(UnicodeDecodeError):  # as a cause it would carry all the bytes along, whatever they quote
+            value = json.loads(data)
     except RecursionError as exc:
         raise ValueError("JSON nested too deeply") from exc
     if not isinstance(value, dict):
@@ -189,10 +194,43 @@ def _seconds(value: str | None) -> float | None:
 
 
 def scrubbed(text: str, key: str | None = None) -> str:
-    """Text from a provider without anything that looks like a key."""
+    """Text from a provider without `key`, without anything that looks like a key, and harmless for a terminal."""
     if key and len(key) >= _SHORTEST_KEY:
         text = text.replace(key, "[key]")
-    return _KEY_SHAPES.sub("[key]", text)
+    return _KEY_SHAPES.sub("[key]", plain(text))
+
+
+def looks_like_a_key(text: str) -> bool:
+    return _KEY_SHAPES.search(text) is not None
+
+
+def scrub_chain(exc: BaseException, key: str | None) -> None:
+    """
+    Take keys out of what an exception of an SDK says, and those that led to it: it stays the cause of ours, and a
+    traceback shows it.
+    """
+    vars(exc).update({name: _scrubbed_value(value, key) for name, value in vars(exc).items()})
+    seen: set[int] = set()
+    left: list[BaseException | None] = [exc]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.args = tuple(_scrubbed_value(one.args, key))
+        left += [one.__cause__, one.__context__]
+
+
+def _scrubbed_value(value: Any, key: str | None) -> Any:
+    if isinstance(value, str):
+        return scrubbed(value, key)
+    if isinstance(value, bytes):
+        return scrubbed(value.decode(errors="replace"), key).encode()
+    if isinstance(value, dict):
+        return {_scrubbed_value(name, key): _scrubbed_value(one, key) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scrubbed_value(one, key) for one in value]
+    return value
 
 
 def request_error(
