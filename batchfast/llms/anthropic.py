@@ -216,7 +216,7 @@ class AnthropicProvider(Provider):
                 stream=streamed,
             )
             with closing(response):
-                yield from response.iter_bytes()
+                yield from wire.whole_body(response)
 
     def cancel(self, remote_id: str) -> None:
         with self._cancelling(remote_id):

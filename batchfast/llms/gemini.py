@@ -235,7 +235,7 @@ class GeminiProvider(Provider):
             self._calling("download", file.ref),
             self._http().stream("GET", url, params={"alt": "media"}, headers=self._headers()) as response,
         ):
-            yield from response.iter_bytes()
+            yield from wire.whole_body(response)
 
     def cancel(self, remote_id: str) -> None:
         with self._cancelling(remote_id):

@@ -179,7 +179,7 @@ class OpenAIProvider(Provider):
             self._calling("download", file.ref),
             self._sdk().files.with_streaming_response.content(file.ref) as response,
         ):
-            yield from response.iter_bytes()
+            yield from wire.whole_body(response.http_response)
 
     def cancel(self, remote_id: str) -> None:
         with self._cancelling(remote_id):

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ _MESSAGE_CHARS = 600
 _SHORTEST_KEY = 8  # what is shorter would stand in ordinary words, and is the key of no service
 _MAX_WAIT_S = 3600.0
 _MAX_COUNT = 2**63 - 1  # what SQLite can hold
+_GZIP = zlib.MAX_WBITS | 16
 
 
 def compact_json(value: Any) -> str:
@@ -294,6 +296,48 @@ def http_client(endpoint: str, timeout_s: float) -> httpx2.Client:
         # A proxy's loopback is another machine's: the call, key included, would go to whatever listens there.
         trust_env=not _is_loopback(url.host),
     )
+
+
+def whole_body(response: httpx2.Response) -> Iterator[bytes]:
+    """
+    A streamed answer in chunks. It ends without error only where the transport says that it is complete: all of its
+    Content-Length, or the last chunk, has come, and what was compressed is whole.
+
+    Raises:
+        httpx2.HTTPError: It broke off, or nothing says where it ends.
+    """
+    import httpx2
+
+    headers = response.headers
+    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    # HTTP/2 has its own word for the end; an answer that is played from a cassette came by no connection.
+    by_connection = response.extensions.get("http_version", b"").startswith(b"HTTP/1")
+    if by_connection and not chunked and "content-length" not in headers:
+        # It ends with the connection, as one that was cut off does.
+        raise httpx2.RemoteProtocolError("the answer says nowhere how long it is, so it may not be whole")
+    if headers.get("content-encoding", "").lower() in ("gzip", "x-gzip"):
+        yield from _decompressed(response.iter_raw())
+    else:
+        yield from response.iter_bytes()
+
+
+def _decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The client's own decoder takes the beginning of a gzip file for a whole one."""
+    import httpx2
+
+    decoder = zlib.decompressobj(_GZIP)
+    try:
+        for chunk in chunks:
+            rest = chunk
+            while rest:
+                if decoder.eof:  # a gzip file may be several, one after another
+                    decoder = zlib.decompressobj(_GZIP)
+                yield decoder.decompress(rest)
+                rest = decoder.unused_data
+    except zlib.error as exc:
+        raise httpx2.DecodingError(str(exc)) from exc
+    if not decoder.eof:
+        raise httpx2.RemoteProtocolError("the compressed answer ends before its end")
 
 
 def _is_loopback(host: str) -> bool:
