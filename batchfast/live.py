@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Self
 
 from rich.console import Console, Group
@@ -10,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from batchfast.deadlines import deadline_line, hours_left, is_loud
 from batchfast.engine import Progress
 from batchfast.store import RunRow, ShardRow, Store
 from batchfast.terminal import plain
@@ -34,8 +36,13 @@ class LiveView:
         fake = "  FAKE" if self._run.fake else ""
         held = f"  held: {plain(progress.held)}" if progress.held else ""
         heading = Text(f"run {self._run.id}{fake}{held}   Ctrl-C stops watching, not the batches")
+        deadline = deadline_line(by := self._deadline(), hours_left(by, time.time()))
         wait = Text(f"next look in {progress.wait_s:.0f} s", style="dim") if progress.moves else Text("")
-        self._live.update(Group(heading, self._table(), wait))
+        loud = Text(deadline or "", style="bold red") if is_loud(deadline) else Text("")
+        self._live.update(Group(heading, self._table(), loud, wait))
+
+    def _deadline(self) -> str | None:
+        return self._store.deadlines().get(self._run.no)
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)

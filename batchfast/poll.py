@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from batchfast.context import Context
+from batchfast.deadlines import overdue
 from batchfast.errors import ProviderError
 from batchfast.records import BatchSnapshot
 from batchfast.store import BatchRow, ShardRow
@@ -26,14 +27,32 @@ def refresh(ctx: Context, row: ShardRow, batch: BatchRow) -> BatchSnapshot | Pro
             )
         if exc.kind == "bad_key":
             ctx.hold("bad key", str(exc), row)
+        _point_out_overdue(ctx, row)
         return exc
     snapshot = dataclasses.replace(snapshot, errors=tuple(map(provider.without_key, snapshot.errors)))
     ctx.store.record_poll(batch.id, snapshot, ctx.now())
-    if batch.remote_state != snapshot.remote_state:
-        kind = "remote" if snapshot.known_state else "warning"
-        known = "" if snapshot.known_state else ", a state batchfast does not know: taken as still running"
-        ctx.note(kind, f"{batch.remote_id} is {snapshot.remote_state}{known}", row)
+    if not snapshot.known_state:
+        unknown = (
+            f"{batch.remote_id} is {snapshot.remote_state}, a state batchfast does not know: taken as still running"
+        )
+        _warn_once(ctx, row, unknown)
+    elif batch.remote_state != snapshot.remote_state:
+        ctx.note("remote", f"{batch.remote_id} is {snapshot.remote_state}", row)
+    if snapshot.outcome is None:
+        _point_out_overdue(ctx, row)
     return snapshot
+
+
+def _point_out_overdue(ctx: Context, row: ShardRow) -> None:
+    batch = ctx.store.batches(row.run_no)[row.id]
+    if overdue(row, batch, ctx.clock.now()):
+        late = f"{batch.remote_id} still runs a day after {row.provider} should have ended it: look at it there"
+        _warn_once(ctx, row, f"{late}, or cancel the run and keep what finished")
+
+
+def _warn_once(ctx: Context, row: ShardRow, message: str) -> None:
+    if not ctx.store.noted(row.run_no, message):
+        ctx.note("warning", message, row)
 
 
 def cancel(ctx: Context, row: ShardRow, batch: BatchRow) -> bool:

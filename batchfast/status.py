@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
 
+from batchfast.deadlines import earliest_deadline, hours_left, overdue
 from batchfast.store import OPEN, BatchRow, RunRow, ShardRow, Store
 
 
-def run_status(store: Store, run: RunRow) -> dict[str, Any]:
-    """The answer of `status RUN --json`."""
+def run_status(store: Store, run: RunRow, now: float | None = None) -> dict[str, Any]:
+    """
+    The answer of `status RUN --json`.
+
+    Args:
+        now: Seconds since 1970; None asks the machine's clock.
+    """
+    now = time.time() if now is None else now
     shards = store.shards(run.no)
     batches = store.batches(run.no)
+    collect_by = earliest_deadline(shards, batches)
     return {
         "run": run.id,
         "fake": run.fake,
@@ -19,20 +28,15 @@ def run_status(store: Store, run: RunRow) -> dict[str, Any]:
         "reason": run.reason,
         "requests": asdict(store.ledger(run)),
         "rows": sum(row.rows for row in shards),
-        "collect_by": earliest_deadline(shards, batches),
+        "collect_by": collect_by,
+        "collect_within_h": hours_left(collect_by, now),
         "next_command": next_command(run, shards),
         "output_file": run.output_file,
         "created_at": run.created_at,
         "settled_at": run.settled_at,
-        "batches": [_batch(row, batches.get(row.id)) for row in shards],
+        "batches": [_batch(row, batches.get(row.id), now) for row in shards],
         "cost": cost(shards) | {"max_usd": run.conduct.get("max_cost_usd")},
     }
-
-
-def earliest_deadline(shards: list[ShardRow], batches: dict[int, BatchRow]) -> str | None:
-    """Until when the next results must be collected: UTC ISO 8601."""
-    times = (batches[row.id].collect_by for row in shards if row.state == "running" and row.id in batches)
-    return min((time for time in times if time), default=None)
 
 
 def next_command(run: RunRow, shards: list[ShardRow]) -> str | None:
@@ -62,7 +66,7 @@ def cost(shards: list[ShardRow]) -> dict[str, Any]:
     }
 
 
-def _batch(row: ShardRow, batch: BatchRow | None) -> dict[str, Any]:
+def _batch(row: ShardRow, batch: BatchRow | None, now: float) -> dict[str, Any]:
     return {
         "provider": row.provider,
         "model_id": row.model_id,
@@ -81,6 +85,7 @@ def _batch(row: ShardRow, batch: BatchRow | None) -> dict[str, Any]:
         "rows": row.rows,
         "created_at": batch.created_at if batch else None,
         "collect_by": batch.collect_by if batch else None,
+        "overdue": overdue(row, batch, now),
         "not_before": row.not_before,
         "note": row.note or (batch.last_error if batch else None),
     }

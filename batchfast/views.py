@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from batchfast.deadlines import deadline_line, hours_left, is_loud
 from batchfast.store import Ledger, RunRow
 from batchfast.terminal import one_line, plain
 
@@ -86,8 +87,8 @@ def run_view(status: dict[str, Any], width: int | None = None) -> str:
     ]
     if status["cost"]["max_usd"] is not None:
         lines[-1] += f", of at most {usd(status['cost']['max_usd'])}"
-    if status["collect_by"]:
-        lines.append(f"collect by: {status['collect_by']}")
+    if deadline := deadline_line(status["collect_by"], status["collect_within_h"]):
+        lines.append(deadline)
     lines += ["", _batches(status["batches"], width)]
     if status["next_command"]:
         lines += ["", f"next: {status['next_command']}"]
@@ -106,7 +107,7 @@ def _batches(batches: list[dict[str, Any]], width: int | None) -> str:
             b["requests"],
             b["rows"],
             b["remote_id"],
-            one_line(b["note"], 60) if b["note"] else "",
+            one_line("; ".join(filter(None, ("overdue" if b["overdue"] else None, b["note"]))), 60),
         ]
         for b in batches
     ]
@@ -125,11 +126,11 @@ def _shorten(header: Sequence[str], rows: list[list[Any]], column: int, width: i
             row[column] = row[column] and one_line(row[column], max(8, longest - over))
 
 
-def runs_view(runs: Sequence[tuple[RunRow, Ledger, int]]) -> str:
-    """All runs, newest first."""
+def runs_view(runs: Sequence[tuple[RunRow, Ledger, int, str | None]], now: float) -> str:
+    """All runs, newest first, each with its earliest deadline; one that is near is marked."""
     if not runs:
         return "no runs yet"
-    header = ["run", "", "state", "requests", "settled", "rows", "created", "output"]
+    header = ["run", "", "state", "requests", "settled", "rows", "collect by", "created", "output"]
     return table(
         header,
         (
@@ -140,12 +141,19 @@ def runs_view(runs: Sequence[tuple[RunRow, Ledger, int]]) -> str:
                 ledger.total,
                 ledger.total - ledger.in_flight - ledger.waiting,
                 rows,
+                _short_deadline(collect_by, now),
                 run.created_at[:16],
                 run.output_file,
             ]
-            for run, ledger, rows in runs
+            for run, ledger, rows, collect_by in runs
         ),
     )
+
+
+def _short_deadline(collect_by: str | None, now: float) -> str:
+    if collect_by is None:
+        return ""
+    return ("!! " if is_loud(deadline_line(collect_by, hours_left(collect_by, now))) else "") + collect_by[:16]
 
 
 def clean_view(cleaned: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +32,10 @@ def status(run: str | None) -> None:
         if run is None and current().json:
             click.echo(json_line([run_status(store, row) for row in rows]))
         elif run is None and len(rows) != 1:
-            click.echo(runs_view([(row, store.ledger(row), store.rows(row.no)) for row in rows]))
+            due = store.deadlines()
+            click.echo(
+                runs_view([(row, store.ledger(row), store.rows(row.no), due.get(row.no)) for row in rows], time.time())
+            )
         else:
             report(run_status(store, resolve(store, run)), fitted_view)
 

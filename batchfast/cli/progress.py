@@ -15,6 +15,7 @@ import click
 from batchfast.cli.codes import DONE, ERROR, NOT_READY
 from batchfast.cli.finding import target_of
 from batchfast.cli.options import current, say
+from batchfast.deadlines import deadline_line, is_loud
 from batchfast.errors import ConfigError
 from batchfast.hints import cron_command, runnable
 from batchfast.status import run_status
@@ -77,7 +78,7 @@ def say_held(run: RunRow, reason: str) -> None:
 
 def sent(session: Session, run: RunRow, progress: Progress, folder: Path) -> int:
     """Say what was sent, and what a person does next; the exit code that goes with it."""
-    status = run_status(session.store, session.store.run(run.id))
+    status = run_status(session.store, session.store.run(run.id), session.clock.now())
     click.echo(json_line(status) if current().json else run.id)
     _say_what_was_sent(status)
     if progress.held:
@@ -95,8 +96,15 @@ def _say_what_was_sent(status: dict[str, Any]) -> None:
     for batch in status["batches"]:
         if batch["note"] and batch["state"] != "running":
             say(f"{batch['provider']} {batch['model_id']} shard {batch['shard']}: {one_line(batch['note'], 300)}")
-    if status["collect_by"]:
-        say(f"collect by: {status['collect_by']}")
+    _say_deadline(status)
+
+
+def _say_deadline(status: dict[str, Any], *, only_loud: bool = False) -> None:
+    line = deadline_line(status["collect_by"], status["collect_within_h"])
+    if line is not None and is_loud(line):
+        click.secho(line, err=True, fg="red", bold=True)
+    elif line is not None and not only_loud:
+        say(line)
 
 
 def _say_what_comes_next(status: dict[str, Any], folder: Path) -> None:
@@ -109,7 +117,8 @@ def _say_what_comes_next(status: dict[str, Any], folder: Path) -> None:
 def fitted_view(status: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     command = status["next_command"]
-    return run_view(status | {"next_command": runnable(command, current().used) if command else None}, width)
+    lines = run_view(status | {"next_command": runnable(command, current().used) if command else None}, width)
+    return "\n".join(click.style(line, fg="red", bold=True) if is_loud(line) else line for line in lines.split("\n"))
 
 
 def drive(session: Session, run: RunRow, output: Path | None, force: bool, spec: Spec | None = None) -> int:
@@ -136,9 +145,10 @@ def finish(session: Session, ctx: Context, progress: Progress, written: Written 
     from batchfast.session import not_ready
 
     run = session.store.run(ctx.run.id)
-    status = run_status(session.store, run)
+    status = run_status(session.store, run, session.clock.now())
     if current().json:
         click.echo(json_line(status))
+    _say_deadline(status, only_loud=True)
     if written is None:
         if not progress.held:
             raise not_ready(run, progress)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from batchfast.clock import seconds_of
 from batchfast.context import Context
+from batchfast.deadlines import earliest_deadline
 from batchfast.doctor.finding import Finding
 from batchfast.errors import BatchfastError
 from batchfast.jsonl import sha256_of
 from batchfast.llms import PROVIDERS
 from batchfast.session import Session
-from batchfast.status import earliest_deadline
 from batchfast.store import BatchRow, RunRow, ShardRow, Store
 from batchfast.views import count
 

@@ -374,7 +374,7 @@ class Store:
     def record_poll(self, batch_id: int, snapshot: BatchSnapshot, at: str) -> None:
         self.connection.execute(
             "UPDATE batches SET remote_state = ?, counts = ?, created_at = coalesce(?, created_at), ended_at = ?, "
-            "collect_by = ?, polled_at = ?, failures = 0, last_error = NULL WHERE id = ?",
+            "collect_by = coalesce(?, collect_by), polled_at = ?, failures = 0, last_error = NULL WHERE id = ?",
             (
                 snapshot.remote_state,
                 json.dumps(snapshot.counts),
@@ -385,6 +385,15 @@ class Store:
                 batch_id,
             ),
         )
+
+    def deadlines(self) -> dict[int, str]:
+        """By run, until when the first results of its running batches must be collected (UTC ISO 8601)."""
+        rows = self.connection.execute(
+            "SELECT s.run_no, min(b.collect_by) FROM shards s JOIN batches b ON b.shard_id = s.id "
+            "WHERE s.state = 'running' AND b.collect_by IS NOT NULL "
+            "AND b.id = (SELECT max(id) FROM batches WHERE shard_id = s.id) GROUP BY 1"
+        )
+        return {row[0]: row[1] for row in rows}
 
     def record_failed_poll(self, batch_id: int, message: str, at: str) -> None:
         """A poll that failed changes nothing but the count of failures."""
@@ -500,6 +509,11 @@ class Store:
             "INSERT INTO events (run_no, shard_id, at, kind, message) VALUES (?, ?, ?, ?, ?)",
             (run_no, shard_id, at, kind, message),
         )
+
+    def noted(self, run_no: int, message: str) -> bool:
+        """Whether this was said of a run before."""
+        found = self.connection.execute("SELECT 1 FROM events WHERE run_no = ? AND message = ?", (run_no, message))
+        return found.fetchone() is not None
 
     def events(self, run_no: int) -> list[sqlite3.Row]:
         return list(self.connection.execute("SELECT * FROM events WHERE run_no = ? ORDER BY id", (run_no,)))
