@@ -13,7 +13,7 @@ LOUD_H = 12.0
 
 # After how long each provider itself ends a batch as expired (seconds). OpenAI and Anthropic reference: 24 hours from
 # creation; Gemini API docs, batch mode: aims at 24 hours, expires after 48; read 2026-11.
-_WINDOW_S = {"openai": _DAY_S, "anthropic": _DAY_S, "gemini": 2 * _DAY_S}
+WINDOW_S = {"openai": _DAY_S, "anthropic": _DAY_S, "gemini": 2 * _DAY_S}
 
 
 def earliest_deadline(shards: list[ShardRow], batches: dict[int, BatchRow]) -> str | None:
@@ -47,4 +47,4 @@ def overdue(row: ShardRow, batch: BatchRow | None, now: float) -> bool:
     if batch is None or row.state != "running" or batch.ended_at is not None:
         return False
     began = batch.created_at or row.intent_at
-    return began is not None and now > seconds_of(began) + _WINDOW_S[row.provider] + _DAY_S
+    return began is not None and now > seconds_of(began) + WINDOW_S[row.provider] + _DAY_S

@@ -6,18 +6,13 @@ from collections.abc import Iterator
 
 from batchfast.clock import seconds_of
 from batchfast.context import Context
-from batchfast.deadlines import earliest_deadline
+from batchfast.deadlines import LOUD_H, WINDOW_S, earliest_deadline, overdue
 from batchfast.doctor.finding import Finding
 from batchfast.errors import BatchfastError
 from batchfast.jsonl import sha256_of
-from batchfast.llms import PROVIDERS
 from batchfast.session import Session
 from batchfast.store import BatchRow, RunRow, ShardRow, Store
 from batchfast.views import count
-
-# From here on a deadline is said aloud (seconds).
-_SOON_S = 12 * 3600.0
-_DAY_S = 86_400.0
 
 _FROM_A_BACKUP = "restore it from a backup of the home"
 
@@ -111,7 +106,7 @@ def _deadline(run: RunRow, deadline: str, left_s: float) -> Finding:
         return Finding("runs", "error", message, f"now: {advice}")
     hours = f"in {left_s / 3600:,.0f} h" if left_s >= 3600 else f"in {left_s / 60:,.0f} min"
     message = f"run {run.id}: results are to be collected by {until}, {hours}"
-    if left_s < _SOON_S:
+    if left_s < LOUD_H * 3600:
         return Finding(
             "runs", "warning", f"{message}: then the provider deletes them", f"as soon as it has ended: {advice}"
         )
@@ -120,12 +115,10 @@ def _deadline(run: RunRow, deadline: str, left_s: float) -> Finding:
 
 def _overdue(run: RunRow, row: ShardRow, batch: BatchRow, now: float) -> Iterator[Finding]:
     """A batch that its provider should have ended long ago, as far as anybody asked."""
-    window_s = PROVIDERS[row.provider].window_s
-    if batch.created_at and now - seconds_of(batch.created_at) > window_s + _DAY_S:
-        age = f"{(now - seconds_of(batch.created_at)) / 3600:,.0f} h"
+    if overdue(row, batch, now):
         message = (
             f"run {run.id}: {row.provider} batch {batch.remote_id} was {batch.remote_state or 'accepted'} when last "
-            f"asked, {age} after its create; {row.provider} ends batches after {window_s / 3600:.0f} h"
+            f"asked, sent {row.intent_at}; {row.provider} ends batches after {WINDOW_S[row.provider] / 3600:.0f} h"
         )
         advice = f"batchfast collect {run.id}; if that changes nothing: batchfast cancel {run.id}"
         yield Finding("runs", "warning", message, advice)

@@ -79,7 +79,6 @@ class AnthropicProvider(Provider):
 
     name = "anthropic"
     deletes_batches = True
-    window_s = 24 * 3600
     key_variables = ("ANTHROPIC_API_KEY",)
     url_variable = "ANTHROPIC_BASE_URL"
     default_url = "https://api.anthropic.com"

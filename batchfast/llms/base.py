@@ -125,8 +125,6 @@ class Provider(BatchProvider, ABC):
 
     name: ClassVar[str]
     deletes_batches: ClassVar[bool]
-    # How long a batch may take before the provider ends it (seconds).
-    window_s: ClassVar[float]
     key_variables: ClassVar[tuple[str, ...]]
     url_variable: ClassVar[str]
     default_url: ClassVar[str]

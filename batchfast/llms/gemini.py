@@ -107,7 +107,6 @@ class GeminiProvider(Provider):
 
     name = "gemini"
     deletes_batches = True
-    window_s = 48 * 3600
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     url_variable = "GOOGLE_GEMINI_BASE_URL"
     default_url = "https://generativelanguage.googleapis.com"

@@ -57,7 +57,6 @@ class OpenAIProvider(Provider):
 
     name = "openai"
     deletes_batches = False
-    window_s = 24 * 3600
     key_variables = ("OPENAI_API_KEY",)
     url_variable = "OPENAI_BASE_URL"
     default_url = "https://api.openai.com/v1"
