@@ -86,7 +86,7 @@ class Context:
     def note(self, kind: str, message: str, row: ShardRow | None = None) -> None:
         """Write an event; what needs attention also goes to the log."""
         self.store.event(self.run.no, self.now(), kind, message, row.id if row else None)
-        level = logging.WARNING if kind in ("held", "warning", "failed", "waits", "uncertain") else logging.INFO
+        level = logging.WARNING if kind in ("warning", "failed", "waits", "uncertain") else logging.INFO
         log.log(level, "run %s: %s", self.run.id, one_line(message, 1000))
 
     def hold(self, reason: str, message: str, row: ShardRow | None = None) -> None:

@@ -78,7 +78,7 @@ def end_shard(
         Incomplete: With `complete`, a request has no line; nothing is changed.
     """
     ending = _Ending(ctx, row, absent, complete, halve)
-    note = absent.error.message if refused else None
+    note = absent.error.message if refused or halve else None
     if not ctx.store.end_shard(
         row,
         "failed" if refused else "ended",
@@ -95,8 +95,8 @@ def end_shard(
 
 def split(ctx: Context, row: ShardRow, why: str) -> None:
     """A shard that is too much at once becomes two, waiting to be sent as the same try."""
-    ctx.note("waits", f"split in half: {why}", row)
-    end_shard(ctx, row, (), Absent("failed", RequestError("split", why, None, True)), halve=True)
+    ctx.note("waits", f"{row.requests} requests of {row.model_id} are split in half: {why}", row)
+    end_shard(ctx, row, (), Absent("failed", RequestError("split", f"split in half: {why}", None, True)), halve=True)
 
 
 @dataclass(slots=True)
