@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +20,17 @@ from batchfast.home import Home
 # (count, seconds).
 _NAME_LOOKS = 10
 _NAME_WAIT_S = 0.02
+# How often a run that another process holds is looked at (seconds).
+_LOOK_AGAIN_S = 0.5
 
 
 @contextmanager
-def run_lock(home: Home, run_id: str, clock: Clock) -> Iterator[None]:
+def run_lock(home: Home, run_id: str, clock: Clock, waits: Callable[[str], None] | None = None) -> Iterator[None]:
     """
     Hold the run for the length of the block.
+
+    Args:
+        waits: Wait while another process holds it; called once with who that is. Otherwise nobody waits.
 
     Raises:
         RunBusy: Another process holds it; says which, where and since when.
@@ -34,10 +39,13 @@ def run_lock(home: Home, run_id: str, clock: Clock) -> Iterator[None]:
     runs.mkdir(exist_ok=True)
     holder = runs / f"{run_id}.holder.json"
     lock = FileLock(runs / f"{run_id}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as exc:
-        raise RunBusy(f"run {run_id} is being worked on by {_describe(holder)}; try again when it is done") from exc
+    if not _acquired(lock):
+        busy = f"run {run_id} is being worked on by {_describe(holder)}"
+        if waits is None:
+            raise RunBusy(f"{busy}; try again when it is done, or add --wait")
+        waits(busy)
+        while not _acquired(lock):
+            clock.sleep(_LOOK_AGAIN_S)
     try:
         who = {"pid": os.getpid(), "host": socket.gethostname(), "since": iso(clock.now())}
         holder.write_text(json.dumps(who), encoding="utf-8")
@@ -45,6 +53,14 @@ def run_lock(home: Home, run_id: str, clock: Clock) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -91,18 +91,26 @@ class Session:
     # -- working on it
 
     @contextmanager
-    def work(self, run: RunRow, providers: Sequence[Provider] | None = None) -> Iterator[Engine]:
+    def work(
+        self,
+        run: RunRow,
+        providers: Sequence[Provider] | None = None,
+        *,
+        waits: Callable[[str], None] | None = None,
+    ) -> Iterator[Engine]:
         """
         Hold the run and drive it. A hold is lifted: whoever starts this has seen the reason.
 
         Args:
             providers: The entries' own objects, where they are at hand; they may carry keys.
+            waits: As in `run_lock`.
 
         Raises:
             RunBusy: Another process works on it.
             MissingKey: Something is left to do at a provider without a key.
         """
-        with run_lock(self.home, run.id, self.clock):
+        with run_lock(self.home, run.id, self.clock, waits):
+            run = self.store.run(run.id)  # whoever held it has moved it on
             ctx = self.context(run, providers)
             if not run.fake:
                 open_entries = {row.entry for row in self.store.shards(run.no, *OPEN)}

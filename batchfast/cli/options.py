@@ -58,6 +58,7 @@ again_option = click.option("--again", is_flag=True, help="Pay for a run that ex
 output_option = click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the dataset."
 )
+wait_option = click.option("--wait", is_flag=True, help="Wait while another process works on the run.")
 force_option = click.option("--force", is_flag=True, help="Replace the output file, whatever it holds.")
 
 
@@ -67,6 +68,10 @@ def current() -> Options:
 
 def say(text: str) -> None:
     click.echo(plain(text), err=True)
+
+
+def say_waiting(busy: str) -> None:
+    say(f"{busy}: waiting for it")
 
 
 def report(data: dict[str, Any], view: Callable[[dict[str, Any]], str]) -> None:

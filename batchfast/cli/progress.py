@@ -14,7 +14,7 @@ import click
 
 from batchfast.cli.codes import DONE, ERROR, NOT_READY
 from batchfast.cli.finding import target_of
-from batchfast.cli.options import current, say
+from batchfast.cli.options import current, say, say_waiting
 from batchfast.deadlines import deadline_line, is_loud
 from batchfast.errors import ConfigError
 from batchfast.hints import cron_command, runnable
@@ -121,9 +121,9 @@ def fitted_view(status: dict[str, Any]) -> str:
     return "\n".join(click.style(line, fg="red", bold=True) if is_loud(line) else line for line in lines.split("\n"))
 
 
-def drive(session: Session, run: RunRow, output: Path | None, force: bool, spec: Spec | None = None) -> int:
+def drive(session: Session, run: RunRow, output: Path | None, force: bool, wait: bool, spec: Spec | None = None) -> int:
     target = target_of(run, output)
-    with session.work(run, spec.providers if spec else None) as engine:
+    with session.work(run, spec.providers if spec else None, waits=say_waiting if wait else None) as engine:
         check_output(engine.ctx, target, force=force)
         with _live(session.store, run) as show_progress:
             progress = engine.drive(show_progress)

@@ -18,7 +18,9 @@ from batchfast.cli.options import (
     output_option,
     run_argument,
     say,
+    say_waiting,
     spec_argument,
+    wait_option,
 )
 from batchfast.cli.progress import announce, check_output, drive, finish, sent
 from batchfast.errors import ConfigError
@@ -31,8 +33,9 @@ from batchfast.views import count, ledger_line
 @click.command(epilog=example("batchfast submit examples/three_providers.toml", "batchfast collect        # tomorrow"))
 @spec_argument
 @again_option
+@wait_option
 @global_options
-def submit(spec: Path, again: bool) -> int:
+def submit(spec: Path, again: bool, wait: bool) -> int:
     """Compile and send. Prints the run's id; collect it later, from any process."""
     from batchfast.datasets import already_sent
 
@@ -42,7 +45,7 @@ def submit(spec: Path, again: bool) -> int:
         if not new and not session.store.shards(run.no, "waiting", "submitting", "uncertain"):
             raise already_sent(run)
         announce(session, run, new)
-        with session.work(run, loaded.providers) as engine:
+        with session.work(run, loaded.providers, waits=say_waiting if wait else None) as engine:
             check_output(engine.ctx, Path(run.output_file), "name another output_file, or move one of them away")
             progress = engine.send_all()
         return sent(session, run, progress, spec.absolute().parent)
@@ -53,25 +56,27 @@ def submit(spec: Path, again: bool) -> int:
 @again_option
 @output_option
 @force_option
+@wait_option
 @global_options
-def run(spec: Path, again: bool, output: Path | None, force: bool) -> int:
+def run(spec: Path, again: bool, output: Path | None, force: bool, wait: bool) -> int:
     """Submit, watch and collect in one. Interrupted, the same line continues."""
     loaded = load(spec)
     with open_session(find_home(spec)) as session:
         entered, new = session.enter(loaded, fake=current().fake, again=again)
         announce(session, entered, new)
-        return drive(session, entered, output, force, loaded)
+        return drive(session, entered, output, force, wait, loaded)
 
 
-@click.command(epilog=example("batchfast watch latest"))
+@click.command(epilog=example("batchfast watch latest", "batchfast watch latest --wait    # cron is at it just now"))
 @run_argument
 @output_option
 @force_option
+@wait_option
 @global_options
-def watch(run: str | None, output: Path | None, force: bool) -> int:
+def watch(run: str | None, output: Path | None, force: bool, wait: bool) -> int:
     """Collect in a loop until nothing can move by itself."""
     with existing() as session:
-        return drive(session, session.up_to_date(resolve(session.store, run)), output, force)
+        return drive(session, session.up_to_date(resolve(session.store, run)), output, force, wait)
 
 
 @click.command(epilog=example("batchfast collect latest", "*/15 * * * *  cd /data && batchfast collect latest"))
@@ -80,8 +85,9 @@ def watch(run: str | None, output: Path | None, force: bool) -> int:
 @click.option("--partial", is_flag=True, help="Also write what is settled so far to <stem>.partial.jsonl.")
 @output_option
 @force_option
+@wait_option
 @global_options
-def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, force: bool) -> int:
+def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, force: bool, wait: bool) -> int:
     """One pass over everything that can move.
 
     Sends what waits, polls, downloads what ended, sends again what may yet succeed, and writes the dataset once all is
@@ -93,7 +99,7 @@ def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, 
     with existing() as session:
         row = session.up_to_date(resolve(session.store, run))
         target = target_of(row, output)
-        with session.work(row) as engine:
+        with session.work(row, waits=say_waiting if wait else None) as engine:
             if not no_send:
                 check_writable(target)
             progress = engine.one_pass(sends=not no_send, everything=True)
@@ -128,8 +134,9 @@ def cancel(run: str | None) -> int:
 
 @click.command(epilog=example("batchfast retry latest", "batchfast watch latest"))
 @run_argument
+@wait_option
 @global_options
-def retry(run: str | None) -> int:
+def retry(run: str | None, wait: bool) -> int:
     """Send again what failed for good, what expired and what was cancelled.
 
     Each of these requests has all its tries again; what has a row is left alone.
@@ -138,11 +145,11 @@ def retry(run: str | None) -> int:
 
     with existing() as session:
         row = session.up_to_date(resolve(session.store, run))
-        with session.work(row) as engine:
+        with session.work(row, waits=say_waiting if wait else None) as engine:
             asked = ask_again(engine.ctx)
             if not asked:
                 raise ConfigError(f"run {row.id} has no request that ended without a row: there is nothing to retry")
         say(f"run {row.id}: {count(asked, 'request')} will be sent again")
-        with session.work(session.store.run(row.id)) as engine:  # which asks for the keys that are needed now
+        with session.work(row, waits=say_waiting if wait else None) as engine:  # which asks for the keys needed now
             progress = engine.send_all()
         return sent(session, row, progress, Path.cwd())
