@@ -76,7 +76,7 @@ class Context:
     def shard(self, row: ShardRow) -> Shard:
         """The shard as the provider seam wants it."""
         return Shard(
-            label=f"{self.id_prefix}-{row.entry}-{row.number}-{row.attempt}",
+            label=f"{self.id_prefix}-{row.name}",
             id_prefix=self.id_prefix,
             path=self.sent_file(row),
             requests=row.requests,

@@ -20,6 +20,7 @@ from batchfast.home import Home
 # (count, seconds).
 _NAME_LOOKS = 10
 _NAME_WAIT_S = 0.02
+
 # How often a run that another process holds is looked at (seconds).
 _LOOK_AGAIN_S = 0.5
 

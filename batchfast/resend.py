@@ -1,13 +1,17 @@
-"""What failed for good, asked again because a person says so: `batchfast retry`."""
+"""What failed for good, or may never have been accepted, sent again because a person says so: `batchfast retry`."""
 
 from __future__ import annotations
 
 from array import array
 from itertools import count
 
+from batchfast.budget import worst_case
 from batchfast.compiler import compile_shards
 from batchfast.context import Context
+from batchfast.errors import ConfigError
 from batchfast.records import ShardPlan
+from batchfast.store import RunRow, ShardRow, Store
+from batchfast.submit import recover
 
 
 def ask_again(ctx: Context) -> int:
@@ -45,3 +49,51 @@ def _shards(ctx: Context, entry: int, positions: array[int]) -> list[ShardPlan]:
         uncounted=attempt - 1,
     )
     return list(plans)
+
+
+def uncertain_shard(store: Store, run: RunRow, name: str) -> ShardRow:
+    """
+    The shard that `status` calls `name`.
+
+    Raises:
+        ConfigError: There is none, or it is plain what became of it.
+    """
+    rows = store.shards(run.no)
+    row = next((row for row in rows if row.name == name), None)
+    if row is not None and row.state == "uncertain":
+        return row
+    what = f"shard {name} of run {run.id} is {row.state}" if row else f"run {run.id} has no shard {name}"
+    others = ", ".join(row.name for row in rows if row.state == "uncertain") or "none"
+    raise ConfigError(
+        f"{what}; only an uncertain shard can be sent again (uncertain: {others}): batchfast status {run.id}"
+    )
+
+
+def look_once_more(ctx: Context, row: ShardRow) -> ShardRow:
+    """An uncertain shard as the provider lets it be judged now: its results may have come."""
+    recover(ctx, row)
+    return ctx.store.shard(row.id)
+
+
+def most_it_may_cost(ctx: Context, row: ShardRow) -> float | None:
+    """USD, or None where nobody can say."""
+    try:
+        return worst_case(ctx.provider(row), row)
+    except ConfigError:
+        return None
+
+
+def give_up_the_question(ctx: Context, row: ShardRow) -> None:
+    """
+    An uncertain shard waits to be sent again, on a person's word, also in a cancelled run.
+
+    A batch that may be it is not looked at any more: should it be ours, its answers are paid for and not used, and
+    nothing is counted twice. The run's events keep its id.
+
+    Raises:
+        ConfigError: The shard is not uncertain any more; nothing was changed.
+    """
+    if not ctx.store.move(row.id, "uncertain", "waiting", absent_at=None, not_before=None):
+        raise ConfigError(f"shard {row.name} of run {ctx.run.id} has moved on meanwhile; nothing was changed")
+    ctx.store.update_run(ctx.run.no, cancel_requested=0, settled_at=None)
+    ctx.note("resend", f"shard {row.name} is sent again although it may be paid twice: {row.note}", row)

@@ -41,11 +41,19 @@ def run_status(store: Store, run: RunRow, now: float | None = None) -> dict[str,
 
 def next_command(run: RunRow, shards: list[ShardRow]) -> str | None:
     """What a person would type next; None where nothing is left to do."""
+    uncertain = next((row for row in shards if row.state == "uncertain"), None)
+    if run.state == "held" and uncertain and (run.reason or "").startswith("uncertain"):
+        return resend_command(run.id, uncertain)
     if run.state == "held":
         return f"batchfast collect {run.id}"
     if any(row.state in OPEN for row in shards):
         return f"batchfast watch {run.id}"
     return None if run.settled_at else f"batchfast collect {run.id}"
+
+
+def resend_command(run_id: str, row: ShardRow) -> str:
+    """What sends an uncertain shard again, which may be paid twice."""
+    return f"batchfast retry {run_id} --resend {row.name}"
 
 
 def cost(shards: list[ShardRow]) -> dict[str, Any]:
@@ -70,6 +78,7 @@ def _batch(row: ShardRow, batch: BatchRow | None, now: float) -> dict[str, Any]:
     return {
         "provider": row.provider,
         "model_id": row.model_id,
+        "name": row.name,
         "entry": row.entry,
         "shard": row.number,
         "attempt": row.attempt,

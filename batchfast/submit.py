@@ -15,6 +15,7 @@ from batchfast.errors import ProviderError
 from batchfast.jsonl import lines_of, sha256_of
 from batchfast.outcomes import Absent, end_shard
 from batchfast.records import Candidate, Positions, RequestError, split_custom_id
+from batchfast.status import resend_command
 from batchfast.store import ShardRow, ShardState
 
 # After a refusal for rate or quota that names no time of its own (seconds).
@@ -125,9 +126,10 @@ def recover(ctx: Context, row: ShardRow) -> float:
     provider = ctx.provider(row)
     try:
         candidates = provider.find(ctx.shard(row), row.fence)
-        ours, open_question = _judge(ctx, row, candidates)
+        ours, unproven = _judge(ctx, row, candidates)
     except ProviderError as exc:
-        ctx.store.update_shard(row.id, row.state, note=f"cannot look for it: {exc}")
+        # Only where it is submitting: an uncertain one keeps its question.
+        ctx.store.update_shard(row.id, "submitting", note=f"cannot look for it: {exc}")
         if exc.kind == "bad_key":
             ctx.hold("bad key", str(exc), row)
         return exc.retry_after_s or 0.0
@@ -135,29 +137,39 @@ def recover(ctx: Context, row: ShardRow) -> float:
         _adopt(ctx, row, ours[0], row.state, f"found as {ours[0]}")
         if len(ours) > 1:
             ctx.note("warning", f"the provider lists more than one batch of this shard: {', '.join(ours)}", row)
-    elif open_question:
-        if ctx.store.move(row.id, row.state, "uncertain", absent_at=None, note=open_question):
-            ctx.note("uncertain", open_question, row)
+    elif unproven:
+        question = _question(ctx, row, unproven)
+        moved = ctx.store.move(row.id, row.state, "uncertain", absent_at=None, note=question)
+        if moved and question != row.note:
+            ctx.note("uncertain", question, row)
     else:
         _believe_absence(ctx, row, next((c.file_id for c in candidates if c.certain and c.file_id), row.file_id))
     return 0.0
 
 
-def _judge(ctx: Context, row: ShardRow, candidates: list[Candidate]) -> tuple[list[str], str | None]:
-    """Batches that are certainly this shard's, and why the question is still open where it is."""
+def _question(ctx: Context, row: ShardRow, unproven: list[str]) -> str:
+    which = f"batch {unproven[0]}" if len(unproven) == 1 else f"one of the batches {', '.join(unproven)}"
+    return (
+        f"{which} may be this shard; only results can tell, and there are none yet. To send it again, and maybe pay "
+        f"twice: {resend_command(ctx.run.id, row)}"
+    )
+
+
+def _judge(ctx: Context, row: ShardRow, candidates: list[Candidate]) -> tuple[list[str], list[str]]:
+    """Batches that are certainly this shard's; where there is none, those that may be."""
     owned = ctx.store.owned_remote_ids(row.provider)
     batches = [(c.remote_id, c.certain) for c in candidates if c.remote_id is not None and c.remote_id not in owned]
     certain = [remote_id for remote_id, sure in batches if sure]
     if certain:
-        return certain, None
-    question = None
+        return certain, []
+    unproven = []
     for remote_id, _ in batches:
         verdict = _prove(ctx, row, remote_id)
         if verdict is True:
-            return [remote_id], None
+            return [remote_id], []
         if verdict is None:
-            question = f"batch {remote_id} may be this shard; only its results can tell, and it has none yet"
-    return [], question
+            unproven.append(remote_id)
+    return [], unproven
 
 
 def _prove(ctx: Context, row: ShardRow, remote_id: str) -> bool | None:

@@ -90,6 +90,9 @@ def run_view(status: dict[str, Any], width: int | None = None) -> str:
     if deadline := deadline_line(status["collect_by"], status["collect_within_h"]):
         lines.append(deadline)
     lines += ["", _batches(status["batches"], width)]
+    for batch in status["batches"]:
+        if batch["state"] == "uncertain" and batch["note"]:
+            lines += ["", f"shard {batch['name']} is uncertain: {one_line(batch['note'], None)}"]
     if status["next_command"]:
         lines += ["", f"next: {status['next_command']}"]
     return "\n".join(lines)
@@ -100,7 +103,7 @@ def _batches(batches: list[dict[str, Any]], width: int | None) -> str:
     rows: list[list[Any]] = [
         [
             f"{b['provider']} {b['model_id']}",
-            b["shard"],
+            b["name"],
             b["attempt"],
             b["state"],
             b["remote_state"],

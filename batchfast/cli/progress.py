@@ -72,7 +72,7 @@ def _others(ctx: Context, target: Path) -> str:
 
 
 def say_held(run: RunRow, reason: str) -> None:
-    say(f"batchfast: run {run.id} is held: {one_line(reason, 600)}")
+    say(runnable(f"batchfast: run {run.id} is held: {one_line(reason, 600)}", current().used))
     say(runnable(f"mend that, then: batchfast collect {run.id}", current().used))
 
 
@@ -95,7 +95,8 @@ def _say_what_was_sent(status: dict[str, Any]) -> None:
     say(f"sent: {sent}; waiting: {ledger['waiting']:,}")
     for batch in status["batches"]:
         if batch["note"] and batch["state"] != "running":
-            say(f"{batch['provider']} {batch['model_id']} shard {batch['shard']}: {one_line(batch['note'], 300)}")
+            note = runnable(one_line(batch["note"], 300), current().used)
+            say(f"{batch['provider']} {batch['model_id']} shard {batch['name']}: {note}")
     _say_deadline(status)
 
 
@@ -116,9 +117,13 @@ def _say_what_comes_next(status: dict[str, Any], folder: Path) -> None:
 
 def fitted_view(status: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    command = status["next_command"]
-    lines = run_view(status | {"next_command": runnable(command, current().used) if command else None}, width)
+    batches = [batch | {"note": _runnable(batch["note"])} for batch in status["batches"]]
+    lines = run_view(status | {"next_command": _runnable(status["next_command"]), "batches": batches}, width)
     return "\n".join(click.style(line, fg="red", bold=True) if is_loud(line) else line for line in lines.split("\n"))
+
+
+def _runnable(text: str | None) -> str | None:
+    return text and runnable(text, current().used)
 
 
 def drive(session: Session, run: RunRow, output: Path | None, force: bool, wait: bool, spec: Spec | None = None) -> int:

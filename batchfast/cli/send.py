@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,9 +28,13 @@ from batchfast.cli.options import (
 from batchfast.cli.progress import announce, check_output, drive, finish, sent
 from batchfast.errors import ConfigError
 from batchfast.hints import runnable
-from batchfast.store import OPEN
+from batchfast.store import OPEN, RunRow
 from batchfast.terminal import one_line
 from batchfast.views import count, ledger_line
+from batchfast.views import usd as money_usd
+
+if TYPE_CHECKING:
+    from batchfast.session import Session
 
 
 @click.command(epilog=example("batchfast submit examples/three_providers.toml", "batchfast collect        # tomorrow"))
@@ -132,24 +139,71 @@ def cancel(run: str | None) -> int:
     return DONE
 
 
-@click.command(epilog=example("batchfast retry latest", "batchfast watch latest"))
+@click.command(
+    epilog=example("batchfast retry latest", "batchfast watch latest", "batchfast retry latest --resend 0-3-1")
+)
 @run_argument
+@click.option("--resend", "shard", metavar="SHARD", help="Send an uncertain shard again: it may be paid twice.")
+@click.option("--yes", is_flag=True, help="With --resend: do not ask.")
 @wait_option
 @global_options
-def retry(run: str | None, wait: bool) -> int:
+def retry(run: str | None, shard: str | None, yes: bool, wait: bool) -> int:
     """Send again what failed for good, what expired and what was cancelled.
 
     Each of these requests has all its tries again; what has a row is left alone.
+
+    With --resend instead one shard, by its name in `status`, of which cannot be told whether the provider accepted it.
+    What may be paid twice is said before you are asked.
     """
     from batchfast.resend import ask_again
 
+    if yes and not shard:
+        raise click.UsageError("--yes goes with --resend SHARD: nothing else is asked")
+    waits = say_waiting if wait else None
     with existing() as session:
         row = session.up_to_date(resolve(session.store, run))
-        with session.work(row, waits=say_waiting if wait else None) as engine:
+        if shard:
+            return _resend(session, row, shard, yes, waits)
+        with session.work(row, waits=waits) as engine:
             asked = ask_again(engine.ctx)
             if not asked:
                 raise ConfigError(f"run {row.id} has no request that ended without a row: there is nothing to retry")
         say(f"run {row.id}: {count(asked, 'request')} will be sent again")
-        with session.work(row, waits=say_waiting if wait else None) as engine:  # which asks for the keys needed now
+        with session.work(row, waits=waits) as engine:  # which asks for the keys that are needed now
             progress = engine.send_all()
         return sent(session, row, progress, Path.cwd())
+
+
+def _resend(session: Session, run: RunRow, name: str, yes: bool, waits: Callable[[str], None] | None) -> int:
+    """Nobody holds the run while a person thinks: whatever happens to the shard meanwhile is noticed."""
+    from batchfast.resend import give_up_the_question, look_once_more, most_it_may_cost, uncertain_shard
+
+    uncertain_shard(session.store, run, name)
+    with session.work(run, waits=waits) as engine:
+        shard = look_once_more(engine.ctx, uncertain_shard(session.store, run, name))
+        usd = most_it_may_cost(engine.ctx, shard)
+    doubtful = shard.state == "uncertain"
+    if doubtful:
+        say(runnable(f"shard {name} of run {run.id}: {one_line(shard.note or '', None)}", current().used))
+        price = "nobody can say how much" if usd is None else f"{money_usd(usd)} at most"
+        say(f"if so, {count(shard.requests, 'request')} will be paid twice ({price}), and answers not used")
+        if not yes and not _agreed():
+            say("nothing was sent again")
+            return ERROR
+    else:
+        say(f"shard {name} of run {run.id} is {shard.state} now: the question has been answered")
+    with session.work(run, waits=waits) as engine:
+        if doubtful:
+            give_up_the_question(engine.ctx, shard)
+        progress = engine.send_all()
+    return sent(session, run, progress, Path.cwd())
+
+
+def _agreed() -> bool:
+    """
+    Raises:
+        click.UsageError: There is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask on: add --yes to send it again")
+    return click.confirm("Send it again?", err=True)

@@ -100,6 +100,11 @@ class ShardRow:
     cost_assumed: int
     note: str | None
 
+    @property
+    def name(self) -> str:
+        """What a person calls it: no other shard of the run is `<entry>-<number>-<attempt>`."""
+        return f"{self.entry}-{self.number}-{self.attempt}"
+
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
