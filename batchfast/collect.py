@@ -19,6 +19,12 @@ from batchfast.outcomes import Absent, Incomplete, Line, end_shard, split
 from batchfast.records import BatchSnapshot, RemoteFile, RequestError
 from batchfast.store import ShardRow
 
+# What a request of a completed batch is that has no result line.
+MISSING = Absent(
+    "failed",
+    RequestError("missing", "the provider completed the batch without a result for this request", None, True),
+)
+
 # How long after its end a batch's file may still be unreadable before it counts as gone, where the provider
 # names no time until which it can be collected (seconds).
 _GRACE_S = 86_400.0
@@ -56,24 +62,24 @@ def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> float | Non
     if problem is not None:
         message = f"the provider no longer has the results of {snapshot.remote_id}: {problem}"
         ctx.note("failed", message, row)
-        end_shard(ctx, row, _lines(ctx, row), Absent("failed", RequestError("results_gone", message)))
+        end_shard(ctx, row, result_lines(ctx, row), Absent("failed", RequestError("results_gone", message)))
         return None
     complete = snapshot.outcome == "completed" and bool(snapshot.files)
     try:
-        end_shard(ctx, row, _lines(ctx, row, strict=True), absent_of(snapshot), complete=complete)
+        end_shard(ctx, row, result_lines(ctx, row, strict=True), absent_of(snapshot), complete=complete)
     except Incomplete as exc:
         ctx.note("warning", f"{exc}; downloading once more", row)
         problem = _fetch_again(ctx, row, snapshot)
         if problem is not None and problem.kind != "not_found":
             return problem.retry_after_s or 0.0
-        end_shard(ctx, row, _lines(ctx, row), absent_of(snapshot))
+        end_shard(ctx, row, result_lines(ctx, row), absent_of(snapshot))
     return None
 
 
 def give_up_cancelled(ctx: Context, row: ShardRow, remote_id: str) -> None:
     """The provider no longer knows a cancelled run's batch: what is on disk is kept, the rest ends as cancelled."""
     gone = RequestError("cancelled", f"the run was cancelled, and the provider knows no {remote_id}")
-    end_shard(ctx, row, _lines(ctx, row), Absent("cancelled", gone))
+    end_shard(ctx, row, result_lines(ctx, row), Absent("cancelled", gone))
 
 
 def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
@@ -160,7 +166,7 @@ def _readable(ctx: Context, row: ShardRow, path: Path) -> int:
     return count
 
 
-def _lines(ctx: Context, row: ShardRow, *, strict: bool = False) -> Iterator[Line]:
+def result_lines(ctx: Context, row: ShardRow, *, strict: bool = False) -> Iterator[Line]:
     """
     Decoded lines of the result files on disk, successes first.
 
@@ -194,8 +200,7 @@ def absent_of(snapshot: BatchSnapshot) -> Absent:
     if snapshot.outcome == "failed":
         unnamed = RequestError("batch_failed", "the provider failed the batch without giving a reason")
         return Absent("failed", snapshot.errors[0] if snapshot.errors else unnamed)
-    message = "the provider completed the batch without a result for this request"
-    return Absent("failed", RequestError("missing", message, None, True))
+    return MISSING
 
 
 def _too_late(ctx: Context, snapshot: BatchSnapshot) -> bool:

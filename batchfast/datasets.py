@@ -112,7 +112,7 @@ class RawDataset:
             run = store.resolve(run_id)
 
         dataset = cls(
-            config_of(snapshot_of(place, run), run.output_file), home=place.path, fake=fake or run.fake, clock=clock
+            config_of(snapshot_of(place, run.id), run.output_file), home=place.path, fake=fake or run.fake, clock=clock
         )
         dataset._run_id = run.id
         return dataset

@@ -124,7 +124,7 @@ def _json_line(record: dict[str, Any]) -> bytes:
 
 
 def _has_failures(ctx: Context) -> bool:
-    return any(row.failed or row.expired or row.cancelled for row in ctx.store.shards(ctx.run.no))
+    return next(ctx.store.rowless(ctx.run.no), None) is not None
 
 
 # -- rows

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from batchfast.clock import Clock, iso
 from batchfast.compiler import compile_shards
@@ -159,18 +160,18 @@ def conduct_text(spec: Spec) -> str:
     return json.dumps(asdict(spec.conduct) | {"providers": providers})
 
 
-def snapshot_of(home: Home, run: RunRow) -> dict[str, object]:
+def snapshot_of(home: Home, run_id: str) -> dict[str, Any]:
     """
     Raises:
         StoreError: The snapshot is gone or damaged.
     """
-    path = home.snapshot(run.id)
+    path = home.snapshot(run_id)
     try:
         snapshot = json.loads(path.read_bytes())
     except (OSError, ValueError) as exc:
-        raise StoreError(f"run {run.id}: {path} cannot be read ({exc}); restore it from a backup") from exc
+        raise StoreError(f"run {run_id}: {path} cannot be read ({exc}); restore it from a backup") from exc
     if not isinstance(snapshot, dict):
-        raise StoreError(f"run {run.id}: {path} is not a snapshot; restore it from a backup")
+        raise StoreError(f"run {run_id}: {path} is not a snapshot; restore it from a backup")
     return snapshot
 
 

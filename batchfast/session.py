@@ -131,7 +131,7 @@ class Session:
         Args:
             offline: Nothing will be sent or asked: no fake is started.
         """
-        snapshot = runs.snapshot_of(self.home, run)
+        snapshot = runs.snapshot_of(self.home, run.id)
         conduct = Conduct.stored(run.conduct)
         entries = providers or providers_of(snapshot, run.conduct["providers"])
         return Context(

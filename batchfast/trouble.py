@@ -16,6 +16,11 @@ def primary_code(exc: BaseException | None) -> int:
     return int(getattr(exc, "sqlite_errorcode", 0)) & 0xFF
 
 
+def is_damaged(exc: sqlite3.DatabaseError) -> bool:
+    """Whether what the database holds cannot be read any more."""
+    return primary_code(exc) in _DAMAGED
+
+
 def database_trouble(exc: sqlite3.DatabaseError, database: object) -> str | None:
     """What is wrong with the database that a person can do something about; None where it is our own mistake."""
     code = primary_code(exc)
@@ -27,7 +32,10 @@ def database_trouble(exc: sqlite3.DatabaseError, database: object) -> str | None
             "free space and run the same command: nothing is lost"
         )
     if code in _DAMAGED:
-        return f"{database} is damaged ({exc}); restore it from a backup; raw results stay in runs/"
+        return (
+            f"{database} is damaged ({exc}); restore it from a backup; raw results stay in runs/, "
+            "and a dataset is made of them with: batchfast collect RUN --reparse -o FILE"
+        )
     return None
 
 

@@ -86,20 +86,38 @@ def watch(run: str | None, output: Path | None, force: bool, wait: bool) -> int:
         return drive(session, session.up_to_date(resolve(session.store, run)), output, force, wait)
 
 
-@click.command(epilog=example("batchfast collect latest", "*/15 * * * *  cd /data && batchfast collect latest"))
+@click.command(
+    epilog=example(
+        "batchfast collect latest",
+        "batchfast collect latest --reparse -o again.jsonl    # offline, from the raw results",
+        "*/15 * * * *  cd /data && batchfast collect latest",
+    )
+)
 @run_argument
 @click.option("--no-send", is_flag=True, help="Never spend: send nothing, also nothing again.")
 @click.option("--partial", is_flag=True, help="Also write what is settled so far to <stem>.partial.jsonl.")
+@click.option("--reparse", is_flag=True, help="Only make the dataset anew from the raw results. No key, no network.")
 @output_option
 @force_option
 @wait_option
 @global_options
-def collect(run: str | None, no_send: bool, partial: bool, output: Path | None, force: bool, wait: bool) -> int:
+def collect(
+    run: str | None, no_send: bool, partial: bool, reparse: bool, output: Path | None, force: bool, wait: bool
+) -> int:
     """One pass over everything that can move.
 
     Sends what waits, polls, downloads what ended, sends again what may yet succeed, and writes the dataset once all is
     settled. Exit code 3 says that something still runs.
+
+    With --reparse instead, offline: the dataset and its failures file from what is under runs/ alone. Where state.db is
+    lost, RUN is the name of a folder there, and -o FILE says where to write.
     """
+    if reparse:
+        from batchfast.cli.rebuild import rebuild
+
+        if partial:
+            raise click.UsageError("--reparse writes what there is: leave --partial out")
+        return rebuild(run, output, force=force, wait=wait)
     from batchfast.export import write_partial
     from batchfast.runs import check_writable
 

@@ -77,7 +77,8 @@ class Store:
                 raise  # in use, or a full disk: nothing is wrong with what the database holds
             raise StoreError(
                 f"{path} cannot be read as batchfast's database ({exc}); restore it from a backup, or "
-                "move the whole folder away to start afresh (what was paid for would be paid again)"
+                "move the whole folder away to start afresh (what was paid for would be paid again); "
+                "what has come is made a dataset with: batchfast collect RUN --reparse -o FILE"
             ) from exc
 
     def close(self) -> None:
