@@ -88,7 +88,7 @@ def give_up_the_question(ctx: Context, row: ShardRow) -> None:
     An uncertain shard waits to be sent again, on a person's word, also in a cancelled run.
 
     A batch that may be it is not looked at any more: should it be ours, its answers are paid for and not used, and
-    nothing is counted twice. The run's events keep its id.
+    nothing is counted twice. The run's events keep its id, and `doctor` finds it by its results.
 
     Raises:
         ConfigError: The shard is not uncertain any more; nothing was changed.

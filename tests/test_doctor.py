@@ -270,7 +270,7 @@ def test_held_runs_uncertain_shards_and_lost_answers(fake: FakeServer, tmp_path:
         ("error", f"run {held.id} is held: no credit: pay", f"mend that, then: batchfast collect {held.id}"),
         (
             "warning",
-            f"run {held.id}, openai shard 0: batch b may be this shard",
+            f"run {held.id}, openai shard 0-0-1: batch b may be this shard",
             f"look again with: batchfast collect {held.id}",
         ),
         (

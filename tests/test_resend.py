@@ -147,7 +147,7 @@ def uncertain(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_shard_sent_again_on_a_persons_word_is_counted_once(
     server: FakeServer, uncertain: RunRow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The batch was ours after all: it is paid, its answers are not used, and the run's events keep its id."""
+    """The batch was ours after all: it is paid, its answers are not used, and `doctor` lists it."""
     (candidate,) = server.batches("anthropic")
     assert execute(["retry", "--resend", "0-0-1", "--yes"]) == 0
     out, err = capsys.readouterr()
@@ -167,6 +167,9 @@ def test_a_shard_sent_again_on_a_persons_word_is_counted_once(
     assert bill["batches"]["ended"] == 2
     assert shard.cost_usd * 2 == pytest.approx(bill["charged_usd"], abs=1e-9)
     assert candidate.id in events[0]
+    capsys.readouterr()
+    execute(["doctor"])
+    assert f"batch {candidate.id} (ended) of run {uncertain.id}: no shard owns it" in capsys.readouterr().out
 
 
 def test_one_last_look_comes_before_the_question(

@@ -108,6 +108,23 @@ def test_with_wait_it_goes_on_once_the_run_is_free(
     assert process.returncode in {"retry": (1,), "collect": (0, 3)}.get(command, (0,)), err
 
 
+def test_clean_waits_too(
+    waiting_run: tuple[Home, str],
+    started: Callable[[str], subprocess.Popen[str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It works on a run that has settled, and another process may be at that as well."""
+    home, run_id = waiting_run
+    assert execute(["watch"]) == 0
+    with run_lock(home, run_id, SystemTime()):
+        assert execute(["clean"]) == 3
+        assert "add --wait" in capsys.readouterr().err
+        process = started("clean")
+        _until_it_waits(process)
+    process.communicate()
+    assert process.returncode == 0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither signal")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_the_wait_ends_with_ctrl_c_or_a_kill(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from batchfast.lock import run_lock
 from batchfast.reparse import Rebuilt, reparse, run_folders
 from batchfast.store import RunRow, Store
 from batchfast.store.rebuilt import Known
+from batchfast.terminal import json_line
 from batchfast.trouble import is_damaged
 from batchfast.views import count, failures_line
 
@@ -93,7 +93,7 @@ def _run_without_database(home: Home, name: str | None) -> str:
 
 def _report(home: Home, run_id: str, rebuilt: Rebuilt, target: Path) -> int:
     written = rebuilt.written
-    click.echo(json.dumps(_as_json(run_id, rebuilt)) if current().json else str(written.path))
+    click.echo(json_line(_as_json(run_id, rebuilt)) if current().json else str(written.path))
     say(f"run {run_id} made anew from {home.run(run_id)}: {count(written.rows, 'row')} in {written.path}")
     if written.failures:
         say(f"{count(written.failed, 'request')} gave no row: {failures_line(rebuilt.reasons)}; see {written.failures}")

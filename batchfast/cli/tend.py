@@ -11,7 +11,7 @@ import click
 
 from batchfast.cli.codes import DONE, ERROR
 from batchfast.cli.finding import existing, find_home, resolve
-from batchfast.cli.options import current, example, global_options, report, run_argument, say
+from batchfast.cli.options import current, example, global_options, report, run_argument, say, say_waiting, wait_option
 from batchfast.hints import runnable
 from batchfast.terminal import plain
 from batchfast.views import clean_view, count
@@ -23,8 +23,9 @@ _INDENT = " " * 11
 
 @click.command(epilog=example("batchfast collect latest && batchfast clean latest"))
 @run_argument
+@wait_option
 @global_options
-def clean(run: str | None) -> int:
+def clean(run: str | None, wait: bool) -> int:
     """Delete our files at the providers, once the dataset is safe on disk.
 
     Deletes only what is this run's own, and lists what cannot be deleted. The raw results on disk stay, so that collect
@@ -36,7 +37,7 @@ def clean(run: str | None) -> int:
     with existing() as session:
         row = resolve(session.store, run)
         need_settled(session.store, row)
-        with session.work(row) as engine:
+        with session.work(row, waits=say_waiting if wait else None) as engine:
             cleaned = delete_remains(engine.ctx)
     report(cleaned.report(row), clean_view)
     if cleaned.failed:

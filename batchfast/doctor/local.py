@@ -82,7 +82,7 @@ def _conduct(session: Session, run: RunRow) -> Iterator[Finding]:
     for row in shards:
         if row.state == "uncertain":
             message = (
-                f"run {run.id}, {row.provider} shard {row.number}: {row.note or 'may or may not have been accepted'}"
+                f"run {run.id}, {row.provider} shard {row.name}: {row.note or 'may or may not have been accepted'}"
             )
             yield Finding("runs", "warning", message, f"look again with: batchfast collect {run.id}")
         elif row.state == "running" and row.id in batches:
