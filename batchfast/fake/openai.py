@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from batchfast.fake.ids import FRESH, letters, seeded
+from batchfast.fake.openai_answers import completion, count_usage
 from batchfast.fake.openai_batch import (
     batch_error,
     batch_object,
@@ -24,7 +25,7 @@ from batchfast.fake.openai_batch import (
     output_expiry,
     result_line,
 )
-from batchfast.fake.openai_body import completion, count_usage, read_asks
+from batchfast.fake.openai_body import read_asks
 from batchfast.fake.openai_embeddings import embed
 from batchfast.fake.openai_wire import (
     BASE58,
@@ -161,7 +162,8 @@ class OpenAI:
         file = self.state.files.get(self.name, call.path["id"])
         if file is None:
             return no_file(call.path["id"])
-        shown = f'filename="{file.name}"' if file.name.isascii() else f"filename*=utf-8''{quote(file.name)}"
+        plain = file.name.isascii() and file.name.isprintable() and '"' not in file.name
+        shown = f'filename="{file.name}"' if plain else f"filename*=utf-8''{quote(file.name)}"
         headers = {"content-disposition": f"attachment; {shown}", **common_headers()}
         return send_file(self.state.files.path(file.id), headers, "application/octet-stream")
 

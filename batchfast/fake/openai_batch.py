@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from batchfast.fake.faults import Fault
-from batchfast.fake.openai_body import completion, count_usage, read_asks, snapshot
+from batchfast.fake.openai_answers import completion, count_usage, snapshot
+from batchfast.fake.openai_body import read_asks
 from batchfast.fake.openai_embeddings import embed
 from batchfast.fake.openai_wire import Rejected, error_type, spaced, timed_hex, uuid
 from batchfast.fake.records import DAY_S, Batch, Line
