@@ -18,8 +18,8 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from hashlib import blake2b, shake_256
 from itertools import accumulate
 from math import isqrt
@@ -102,6 +102,43 @@ class Grid:
         name = self._languages[language][1]
         return prompt.render(self._num_samples, name, self._document_types[document_type], self._topics[topic], *values)
 
+    def subjects(self, positions: range) -> Iterator[tuple[tuple[str, str, str, str], Iterable[int]]]:
+        """
+        What consecutive positions are about, subject by subject.
+
+        Yields:
+            The values of REQUIRED_NAMES, in their order, and the numbers of the subject's combinations: for `filled`.
+
+        Raises:
+            IndexError: There is no such position.
+        """
+        position = positions.start
+        while position < positions.stop:
+            subject, draw = divmod(position, self._per_subject)
+            draws = range(draw, min(self._per_subject, draw + positions.stop - position))
+            document_type, topic, language = self._subject(subject)
+            name = self._languages[language][1]
+            values = (self._num_samples, name, self._document_types[document_type], self._topics[topic])
+            if self._draws is None:
+                yield values, draws
+            else:
+                yield values, map(partial(self._draws.pick, document_type, topic, language), draws)
+            position += len(draws)
+
+    def filled(self, combination: int) -> list[tuple[str, int | None]]:
+        """
+        A prompt with its placeholders' values, cut at the required ones: each piece of text with the number, among
+        REQUIRED_NAMES, of the value behind it; the last piece has none.
+        """
+        _, prompt, values = self._variants.pick(combination)
+        return prompt.filled(values)
+
+    def longest(self, size: Callable[[str], int]) -> int:
+        """No prompt is larger, where the size of a text is the sum of its parts' sizes."""
+        axes = ([self._num_samples], [name for _, name in self._languages], self._document_types, self._topics)
+        required = [max(map(size, axis)) for axis in axes]
+        return max(prompt.longest(size, required) for prompt in self._variants.prompts)
+
     def cell(self, index: int) -> Cell:
         """
         What request `index` is about.
@@ -123,12 +160,18 @@ class Grid:
         position = index // self.entries
         if not 0 <= position < self.positions:
             raise IndexError(f"the grid has {len(self):,} requests and none with index {index:,}")
-        rest, variant = divmod(position, self._per_subject)
-        rest, language = divmod(rest, len(self._languages))
-        document_type, topic = divmod(rest, len(self._topics))
+        subject, variant = divmod(position, self._per_subject)
+        document_type, topic, language = self._subject(subject)
         if self._draws is not None:
             variant = self._draws.pick(document_type, topic, language, variant)
         return document_type, topic, language, variant
+
+    def _subject(self, subject: int) -> tuple[int, int, int]:
+        rest, language = divmod(subject, len(self._languages))
+        document_type, topic = divmod(rest, len(self._topics))
+        if not 0 <= document_type < len(self._document_types):
+            raise IndexError(f"the grid has no subject {subject:,}")
+        return document_type, topic, language
 
 
 class _Prompt:
@@ -137,10 +180,35 @@ class _Prompt:
     def __init__(self, template: str, placeholders: Mapping[str, Sequence[str]]) -> None:
         names = tuple(placeholders)
         self.render = _renderer(template, (*REQUIRED_NAMES, *names))
+        self._pieces = split_template(template)
+        self._names = names
+        self._choices = placeholders
         self.size = count_combinations(template, placeholders)
         used = used_placeholders(template, placeholders)
         self._axes = [(names.index(name), placeholders[name]) for name in reversed(used)]
         self._unused: list[str | None] = [None] * len(names)
+
+    def filled(self, values: Sequence[str | None]) -> list[tuple[str, int | None]]:
+        """See `Grid.filled`."""
+        filled: list[tuple[str, int | None]] = []
+        text = ""
+        for before, name, optional in self._pieces:
+            text += before
+            if name is not None and optional:
+                text += str(values[self._names.index(name)])
+            elif name is not None:
+                filled.append((text, REQUIRED_NAMES.index(name)))
+                text = ""
+        return [*filled, (text, None)]
+
+    def longest(self, size: Callable[[str], int], required: Sequence[int]) -> int:
+        """See `Grid.longest`; `required` are the largest sizes of the required values."""
+        total = 0
+        for before, name, optional in self._pieces:
+            total += size(before)
+            if name is not None:
+                total += max(map(size, self._choices[name])) if optional else required[REQUIRED_NAMES.index(name)]
+        return total
 
     def values(self, combination: int) -> Sequence[str | None]:
         values = self._unused.copy()
@@ -164,14 +232,14 @@ class _Combinations:
     """All prompts' combinations, one after another."""
 
     def __init__(self, prompts: Sequence[_Prompt]) -> None:
-        self._prompts = prompts
+        self.prompts = prompts
         self._starts = [0, *accumulate(prompt.size for prompt in prompts)]
         self.total = self._starts[-1]
 
     def pick(self, number: int) -> tuple[int, _Prompt, Sequence[str | None]]:
         """Prompt index, prompt, and a value for every declared placeholder."""
         prompt_index = bisect_right(self._starts, number) - 1
-        prompt = self._prompts[prompt_index]
+        prompt = self.prompts[prompt_index]
         return prompt_index, prompt, prompt.values(number - self._starts[prompt_index])
 
 

@@ -292,6 +292,17 @@ class Positions:
             last = position
         return cls(",".join((*parts[1:], _span(first, last))) if last >= 0 else "")
 
+    @classmethod
+    def of_ranges(cls, ranges: Iterable[range]) -> Positions:
+        """From ascending ranges that do not overlap; those that touch become one."""
+        joined: list[tuple[int, int]] = []
+        for numbers in ranges:
+            if joined and joined[-1][1] == numbers.start:
+                joined[-1] = (joined[-1][0], numbers.stop)
+            elif numbers:
+                joined.append((numbers.start, numbers.stop))
+        return cls(",".join(_span(first, stop - 1) for first, stop in joined))
+
     def ranges(self) -> Iterator[range]:
         for part in self.text.split(",") if self.text else ():
             first, _, last = part.partition("-")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchfast.compiler import Line, compile_shards, write_files
+from batchfast.compiler import Block, compile_shards, write_files
 from batchfast.errors import RequestTooLarge
 from batchfast.fake import FakeServer
 from batchfast.grid import Grid
@@ -25,21 +25,31 @@ from tests.helpers import provider, session, spec
     max_requests=st.integers(1, 7),
     max_bytes=st.integers(61, 200),
     envelope=st.integers(-1, 0),
+    block=st.integers(1, 9),
 )
 def test_files_hold_every_line_once_within_the_limits(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], max_requests: int, max_bytes: int, envelope: int
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[int],
+    max_requests: int,
+    max_bytes: int,
+    envelope: int,
+    block: int,
 ) -> None:
     """Any lines: in order, none lost, no file over a limit, none that the next file's first line still fitted into."""
     folder = tmp_path_factory.mktemp("files")
-    lines = [Line(number, str(number), b"x" * size) for number, size in enumerate(sizes)]
+    lines = [b"x" * (size - 1) + b"\n" for size in sizes]
+    blocks = [
+        Block(range(at, at + block)[: len(lines) - at], lines[at : at + block]) for at in range(0, len(lines), block)
+    ]
     limits = Limits(max_requests, max_bytes, envelope)
-    files = list(write_files(lines, limits, lambda number: folder / f"{number}", count()))
+    files = list(write_files(blocks, limits, lambda number: folder / f"{number}", count()))
     contents = [(folder / f"{file.number}").read_bytes() for file in files]
-    assert b"".join(contents) == b"".join(line.data + b"\n" for line in lines)
+    assert b"".join(contents) == b"".join(lines)
     assert [position for file in files for position in file.positions] == list(range(len(lines)))
     for file, content in zip(files, contents, strict=True):
         assert len(content) + envelope <= max_bytes
-        assert 1 <= len(file.positions) <= max_requests
+        assert 1 <= len(file.positions) == file.requests <= max_requests
+        assert file.largest_bytes == max(map(len, content.splitlines(keepends=True)))
         assert (file.size_bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     for file, content, after in zip(files, contents, contents[1:], strict=False):
         full = len(file.positions) == max_requests
@@ -48,11 +58,11 @@ def test_files_hold_every_line_once_within_the_limits(
 
 def test_files_of_batches_without_a_label_differ_in_their_counts(tmp_path: Path) -> None:
     """Anthropic's: after a lost answer the number of requests tells batches apart. Small files stay as asked."""
-    lines = [Line(number, str(number), b"x") for number in range(4_000)]
+    blocks = [Block(range(at, at + 500), [b"x\n"] * 500) for at in range(0, 4_000, 500)]
 
     def counts(max_requests: int, told_apart: bool) -> list[int]:
         limits = Limits(max_requests, 1_000_000, told_apart_by_count=told_apart)
-        return [len(file.positions) for file in write_files(lines, limits, lambda n: tmp_path / f"{n}", count())]
+        return [len(file.positions) for file in write_files(blocks, limits, lambda n: tmp_path / f"{n}", count())]
 
     assert counts(1_000, True) == [1_000, 999, 998, 997, 6]
     assert counts(1_000, False) == [1_000] * 4
@@ -79,9 +89,11 @@ def test_a_plan_counts_the_files_that_are_compiled(fake: FakeServer, tmp_path: P
 
 def test_request_over_the_limit_names_itself_and_both_sizes(tmp_path: Path) -> None:
     """A single request over the limit is an error before anything is sent."""
-    lines = [Line(0, "small", b"x"), Line(1, "run-nonce-1-1", b"y" * 100)]
+    blocks = [Block(range(2), [b"x\n", b"y" * 100 + b"\n"])]
     with pytest.raises(RequestTooLarge, match=r"run-nonce-1-1 .*101 bytes.*limit of 50") as caught:
-        list(write_files(lines, Limits(10, 50), lambda number: tmp_path / f"{number}", count()))
+        list(
+            write_files(blocks, Limits(10, 50), lambda number: tmp_path / f"{number}", count(), "run-nonce-{}-1".format)
+        )
     assert (caught.value.size_bytes, caught.value.max_bytes) == (101, 50)
 
 
