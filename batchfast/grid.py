@@ -112,18 +112,26 @@ class Grid:
         Raises:
             IndexError: There is no such position.
         """
-        position = positions.start
-        while position < positions.stop:
-            subject, draw = divmod(position, self._per_subject)
-            draws = range(draw, min(self._per_subject, draw + positions.stop - position))
-            document_type, topic, language = self._subject(subject)
+        if not 0 <= positions.start <= positions.stop <= self.positions:
+            raise IndexError(f"the grid has {self.positions:,} positions and not all of {positions}")
+        subject, draw = divmod(positions.start, self._per_subject)
+        document_type, topic, language = self._subject(subject)
+        left = len(positions)
+        while left:
+            draws = range(draw, min(self._per_subject, draw + left))
             name = self._languages[language][1]
             values = (self._num_samples, name, self._document_types[document_type], self._topics[topic])
             if self._draws is None:
                 yield values, draws
             else:
                 yield values, map(partial(self._draws.pick, document_type, topic, language), draws)
-            position += len(draws)
+            left -= len(draws)
+            draw = 0
+            language += 1
+            if language == len(self._languages):
+                topic, language = topic + 1, 0
+                if topic == len(self._topics):
+                    document_type, topic = document_type + 1, 0
 
     def filled(self, combination: int) -> list[tuple[str, int | None]]:
         """
@@ -169,8 +177,6 @@ class Grid:
     def _subject(self, subject: int) -> tuple[int, int, int]:
         rest, language = divmod(subject, len(self._languages))
         document_type, topic = divmod(rest, len(self._topics))
-        if not 0 <= document_type < len(self._document_types):
-            raise IndexError(f"the grid has no subject {subject:,}")
         return document_type, topic, language
 
 
