@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from batchfast.clock import Clock, iso
-from batchfast.compiler import compile_shards
 from batchfast.errors import ConfigError, StoreError
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.jsonl import replacing
 from batchfast.llms.base import Provider
-from batchfast.records import ShardPlan
+from batchfast.parallel import compile_run
 from batchfast.spec import Spec, conduct_of, differences, snapshot_bytes, snapshot_id
 from batchfast.store import RunRow, Store
 
@@ -105,8 +104,7 @@ def create_run(
     with replacing(_made(home.snapshot(run_id))) as file:
         file.write(snapshot_bytes(spec.snapshot))
     prefix = f"{run_id}-{store.nonce()}"
-    grid = Grid(spec.snapshot)
-    shards = list(compile_run(grid, spec.providers, prefix, home.run(run_id) / "requests"))
+    shards = list(compile_run(spec.snapshot, spec.providers, prefix, home.run(run_id) / "requests"))
     run = {
         "id": run_id,
         "fake": int(all(endpoint == FAKE for endpoint in endpoints)),
@@ -115,21 +113,11 @@ def create_run(
         "conduct": conduct_text(spec),
         "spec_path": str(spec.path.absolute()) if spec.path else None,
         "output_file": str(output),
-        "requests": len(grid),
+        "requests": len(Grid(spec.snapshot)),
         "state": "submitting",
         "created_at": iso(clock.now()),
     }
     return store.add_run(run, shards)
-
-
-def compile_run(grid: Grid, providers: Sequence[Provider], id_prefix: str, folder: Path) -> Iterator[ShardPlan]:
-    """Every request of a grid into files `<folder>/<stem>.jsonl`, in shards that their providers take."""
-    for entry, provider in enumerate(providers):
-
-        def path_of(number: int, entry: int = entry, provider: Provider = provider) -> Path:
-            return folder / f"{stem_of(entry, provider.name, provider.model_id, number, 1)}.jsonl"
-
-        yield from compile_shards(grid, provider, entry, range(grid.positions), id_prefix, 1, path_of, count())
 
 
 def compile_files(spec: Spec, store: Store, folder: Path, *, fake: bool) -> Iterator[tuple[Path, int]]:
@@ -149,7 +137,7 @@ def compile_files(spec: Spec, store: Store, folder: Path, *, fake: bool) -> Iter
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(f"cannot write to {folder}: {exc.strerror or exc}; choose another folder") from exc
-    for shard in compile_run(Grid(spec.snapshot), spec.providers, prefix, folder):
+    for shard in compile_run(spec.snapshot, spec.providers, prefix, folder):
         stem = stem_of(shard.entry, shard.provider, shard.model_id, shard.number, shard.attempt)
         yield folder / f"{stem}.jsonl", shard.requests
 

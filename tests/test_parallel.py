@@ -1,0 +1,92 @@
+"""Shards compiled side by side are, byte for byte, those of one process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loky import ProcessPoolExecutor
+
+from batchfast.llms import Provider
+from batchfast.parallel import Task, compile_run
+from batchfast.records import ShardPlan
+from tests.helpers import provider, spec
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Executor]:
+    with ProcessPoolExecutor(2) as executor:
+        yield executor
+
+
+def compiled(
+    folder: Path, models: list[Provider], executor: Executor | None = None, **fields: Any
+) -> tuple[list[ShardPlan], dict[str, bytes]]:
+    wanted = spec(*models, **fields)
+    plans = list(compile_run(wanted.snapshot, wanted.providers, "run-nonce", folder, executor=executor))
+    return plans, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_two_processes_write_what_one_writes(pool: Executor, tmp_path: Path) -> None:
+    """Plans in the same order, files with the same bytes, at all three services at once."""
+    models = [provider(name, max_requests_per_batch=150) for name in ("anthropic", "gemini", "openai")]
+    alone = compiled(tmp_path / "alone", models, topics=999)
+    together = compiled(tmp_path / "together", models, pool, topics=999)
+    assert alone == together
+    assert len(alone[0]) > 20
+
+
+def test_what_only_the_lines_can_tell_is_cut_by_one_process(pool: Executor, tmp_path: Path) -> None:
+    """Where bytes, not counts, bound a file nobody knows beforehand which request is its last."""
+    models = [provider(max_enqueued_tokens=5_000), provider("gemini", max_requests_per_batch=10)]
+    topics = ["x" * (number % 300) for number in range(1, 200)]
+    fields = {"topics": 1, "document_types": [f"kind {n} {text}" for n, text in enumerate(topics)]}
+    alone = compiled(tmp_path / "alone", models, **fields)
+    together = compiled(tmp_path / "together", models, pool, **fields)
+    assert alone == together
+
+
+def test_a_task_holds_no_key(tmp_path: Path) -> None:
+    """What goes to another process, or another machine, is the snapshot and settings of conduct."""
+    sent: list[bytes] = []
+
+    class Watched(Executor):
+        def map(self, fn: Any, tasks: Any, **_: Any) -> Iterator[Any]:  # type: ignore[override]
+            for task in tasks:
+                assert isinstance(task, Task)
+                sent.append(pickle.dumps(task))
+                yield fn(task)
+
+    compiled(tmp_path / "f", [provider(api_key="sk-canary-1234567890", base_url="https://example.com/v1")], Watched())
+    assert len(sent) == 1
+    assert b"canary" not in sent[0]
+
+
+def test_a_large_run_needs_no_guard_in_the_script_that_starts_it(tmp_path: Path) -> None:
+    """A script without `if __name__ == "__main__"` runs once, although processes help it."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from batchfast import parallel\n"
+        "from batchfast.llms import OpenAIProvider\n"
+        "from batchfast.schema.config import RawDatasetConfig\n"
+        "from batchfast.spec import Spec\n"
+        "parallel._WORTH_PROCESSES = 100\n"
+        "config = RawDatasetConfig(document_types=['essay'], topics=[f'topic {n}' for n in range(400)])\n"
+        "spec = Spec.of(config, [OpenAIProvider('gpt-4.1-mini', max_requests_per_batch=50)])\n"
+        "plans = list(parallel.compile_run(spec.snapshot, spec.providers, 'run', Path('out')))\n"
+        "print('compiled', len(plans))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "compiled 8\n"
+    assert len(list((tmp_path / "out").iterdir())) == 8
