@@ -154,7 +154,7 @@ class RawDataset:
             NotReady: Some requests are still open; what has ended is safely collected.
         """
         with self._session() as session:
-            run = session.up_to_date(session.store.run(self._need_run()))
+            run = session.store.run(self._need_run())
             with session.work(run, self._providers) as engine:
                 progress = engine.one_pass(everything=True)
                 written = session.settle(engine.ctx, progress, output=_path(output), force=force)

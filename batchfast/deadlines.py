@@ -34,7 +34,8 @@ def deadline_line(collect_by: str | None, hours: float | None) -> str | None:
     if hours < 0:
         return f"!! results should have been collected by {collect_by}: what is still there can go any time"
     if hours < LOUD_H:
-        return f"!! collect within {hours:.0f} h: by {collect_by}, or the results are gone"
+        left = f"{hours:.0f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+        return f"!! collect within {left}: by {collect_by}, or the results are gone"
     return f"collect by: {collect_by}"
 
 

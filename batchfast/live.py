@@ -38,8 +38,8 @@ class LiveView:
         heading = Text(f"run {self._run.id}{fake}{held}   Ctrl-C stops watching, not the batches")
         deadline = deadline_line(by := self._deadline(), hours_left(by, time.time()))
         wait = Text(f"next look in {progress.wait_s:.0f} s", style="dim") if progress.moves else Text("")
-        loud = Text(deadline or "", style="bold red") if is_loud(deadline) else Text("")
-        self._live.update(Group(heading, self._table(), loud, wait))
+        until = Text(deadline or "", style="bold red" if is_loud(deadline) else "dim")
+        self._live.update(Group(heading, self._table(), until, wait))
 
     def _deadline(self) -> str | None:
         return self._store.deadlines().get(self._run.no)

@@ -23,11 +23,17 @@ def ask_again(ctx: Context) -> int:
 
     Returns:
         How many requests that is (count).
+
+    Raises:
+        MissingKey: One of the providers has no key; nothing was changed.
     """
     wanted = [array("Q") for _ in ctx.providers]
     for index in ctx.store.rowless(ctx.run.no):
         position, entry = divmod(index, len(ctx.providers))
         wanted[entry].append(position)
+    for entry, positions in enumerate(wanted):
+        if positions:
+            ctx.providers[entry].key()  # before anything is changed: without a key nothing could be sent
     plans = [plan for entry, positions in enumerate(wanted) if positions for plan in _shards(ctx, entry, positions)]
     if plans:
         ctx.store.reopen(ctx.run.no, plans)
@@ -83,16 +89,21 @@ def most_it_may_cost(ctx: Context, row: ShardRow) -> float | None:
         return None
 
 
-def give_up_the_question(ctx: Context, row: ShardRow) -> None:
+def give_up_the_question(ctx: Context, row: ShardRow, *, lifts_cancel: bool) -> None:
     """
-    An uncertain shard waits to be sent again, on a person's word, also in a cancelled run.
+    An uncertain shard waits to be sent again, on a person's word.
+
+    Args:
+        lifts_cancel: The run was cancelled when the person was asked; otherwise a cancel came since, and stands.
 
     A batch that may be it is not looked at any more: should it be ours, its answers are paid for and not used, and
     nothing is counted twice. The run's events keep its id, and `doctor` finds it by its results.
 
     Raises:
-        ConfigError: The shard is not uncertain any more; nothing was changed.
+        ConfigError: The shard is not uncertain any more, or the run was cancelled meanwhile; nothing was changed.
     """
+    if ctx.store.cancel_requested(ctx.run.no) and not lifts_cancel:
+        raise ConfigError(f"run {ctx.run.id} was cancelled meanwhile; nothing was sent again")
     if not ctx.store.move(row.id, "uncertain", "waiting", absent_at=None, not_before=None):
         raise ConfigError(f"shard {row.name} of run {ctx.run.id} has moved on meanwhile; nothing was changed")
     ctx.store.update_run(ctx.run.no, cancel_requested=0, settled_at=None)

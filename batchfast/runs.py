@@ -20,6 +20,7 @@ from batchfast.llms.base import Provider
 from batchfast.parallel import compile_run
 from batchfast.spec import Spec, conduct_of, differences, snapshot_bytes, snapshot_id
 from batchfast.store import RunRow, Store
+from batchfast.terminal import is_utf8
 
 FAKE = "fake"
 
@@ -81,6 +82,8 @@ def check_writable(output: Path) -> None:
     Raises:
         ConfigError: The dataset could not be written to its folder.
     """
+    if not is_utf8(str(output)):
+        raise ConfigError(f"{str(output)!a} is no name that can be recorded (not UTF-8); choose another output_file")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output.parent):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,9 +22,12 @@ from batchfast.llms.base import Provider
 from batchfast.lock import entering, run_lock
 from batchfast.spec import Conduct, Spec, load_spec, providers_of, snapshot_id
 from batchfast.store import OPEN, RunRow, Store
+from batchfast.terminal import one_line
 
 if TYPE_CHECKING:
     from batchfast.fake import FakeServer
+
+log = logging.getLogger(__name__)
 
 
 class Session:
@@ -40,6 +44,7 @@ class Session:
         self._stack = ExitStack()
         self._stack.enter_context(self.store)
         self._fake_server = fake_server
+        self._specs: dict[str, Spec] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +56,8 @@ class Session:
 
     def enter(self, spec: Spec, *, fake: bool, again: bool = False) -> tuple[RunRow, bool]:
         """
-        The run a spec means, and whether it is new. A new one is compiled and entered; nothing is sent.
+        The run a spec means, and whether it is new. A new one is compiled and entered; nothing is sent. One that exists
+        takes its settings of conduct from the spec once `work` holds it.
 
         Raises:
             MissingKey: A provider has no key; nothing was entered.
@@ -64,7 +70,8 @@ class Session:
             existing = None if again else runs.existing_run(self.store, spec, fake=fake)
             if existing is not None:
                 runs.check_endpoints(existing, spec.providers)
-                return self._follow(existing, spec), False
+                self._specs[existing.id] = spec
+                return existing, False
             output = spec.output_path()
             if not again:
                 runs.check_output(self.home, self.store, spec, output, fake=fake)
@@ -78,14 +85,17 @@ class Session:
         self.store.update_run(run.no, conduct=runs.conduct_text(spec), output_file=str(spec.output_path()))
         return self.store.run(run.id)
 
-    def up_to_date(self, run: RunRow) -> RunRow:
-        """The run with the conduct its spec file has now, where that file still describes this run."""
+    def _up_to_date(self, run: RunRow) -> RunRow:
+        """The run with the conduct of the spec it was entered with again, else of its spec file as that is now."""
+        if run.id in self._specs:
+            return self._follow(run, self._specs[run.id])
         if run.spec_path is None or not Path(run.spec_path).is_file():
             return run
         try:
             spec = load_spec(Path(run.spec_path))
-        except ConfigError:
-            return run  # half-edited since: the run goes on as it was
+        except ConfigError as exc:  # half-edited since
+            log.warning("run %s goes on as it was: %s", run.id, one_line(str(exc), 300))
+            return run
         return self._follow(run, spec) if snapshot_id(spec.snapshot) == run.snapshot_id else run
 
     # -- working on it
@@ -110,7 +120,8 @@ class Session:
             MissingKey: Something is left to do at a provider without a key.
         """
         with run_lock(self.home, run.id, self.clock, waits):
-            run = self.store.run(run.id)  # whoever held it has moved it on
+            # Whoever held it has moved it on; and nobody else's settings are changed under their hands.
+            run = self._up_to_date(self.store.run(run.id))
             ctx = self.context(run, providers)
             if not run.fake:
                 open_entries = {row.entry for row in self.store.shards(run.no, *OPEN)}

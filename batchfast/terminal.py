@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from typing import Any
+from typing import Any, TextIO
 
 # Control and format characters (ESC and C1 sequences, bidi overrides), line and paragraph separators.
 _HARMFUL = ("Cc", "Cf", "Zl", "Zp")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person reads along; a program that was started without the stream has None in its place."""
+    return stream is not None and stream.isatty()
+
+
+def is_utf8(text: str) -> bool:
+    """False for a file's name that is no text, of which Python keeps the odd bytes as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def plain(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pty
 import shlex
 import signal
 import sqlite3
@@ -18,9 +19,12 @@ from typing import Any
 import pytest
 
 from batchfast.cli import cli, execute
+from batchfast.clock import SystemClock
 from batchfast.fake import FakeServer, Fault
 from batchfast.home import Home
+from batchfast.lock import run_lock
 from batchfast.status import cost
+from batchfast.store import Store
 from batchfast.views import money, run_view
 from tests.helpers import read
 
@@ -994,3 +998,110 @@ def test_one_is_singular(batchfast: Terminal, spec: Path) -> None:
     assert ": 1 request in 1 file\n" in err
     assert "sent: 1 request in 1 batch;" in err
     assert "1 row in" in batchfast("watch")[2]
+
+
+# -- where a person, or a script, reads along
+
+
+def test_json_names_commands_that_work_from_anywhere(
+    batchfast: Terminal, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the home that a command typed elsewhere would not find by itself: status, submit and collect."""
+    monkeypatch.setenv("BATCHFAST_FAKE_SECONDS", "3600")
+    home = tmp_path / "elsewhere"
+    for words in (("submit", spec, "--fake"), ("status", "latest"), ("collect", "latest"), ("status",)):
+        _, out, _ = batchfast(*words, "--home", home, "--json")
+        answer = json.loads(out)
+        answer = answer[0] if isinstance(answer, list) else answer
+        assert answer["next_command"].endswith(f"--home {home}")
+
+
+def test_every_json_answer_is_json(batchfast: Terminal, spec: Path, tmp_path: Path) -> None:
+    """Also of commands whose answer is a path, or nothing; one value a line."""
+    for words in (
+        ("init", tmp_path / "new.toml"),
+        ("plan", spec),
+        ("compile", spec, "-o", tmp_path / "files"),
+        ("submit", spec, "--fake"),
+        ("cancel",),
+        ("collect",),
+        ("watch",),
+        ("show", "0"),
+        ("status",),
+        ("clean",),
+        ("doctor", "--fake"),
+    ):
+        _, out, _ = batchfast(*words, "--json")
+        assert out, words
+        assert [json.loads(line) for line in out.splitlines()], words
+
+
+@pytest.mark.parametrize("name", ["", "a\udcff.jsonl"])
+def test_an_output_name_that_cannot_be_recorded_is_refused_before_anything_is_sent(
+    batchfast: Terminal, spec: Path, tmp_path: Path, name: str
+) -> None:
+    """A wrong command line, exit 2; and no home is made."""
+    code, _, err = batchfast("run", spec, "--fake", "-o", name)
+    assert (code, "no name of a file" in err) == (2, True)
+    assert not (tmp_path / ".batchfast").exists()
+
+
+def test_a_spec_in_a_folder_whose_name_is_no_text(batchfast: Terminal, tmp_path: Path) -> None:
+    """The dataset's path could not be recorded: one clear line, nothing sent."""
+    folder = tmp_path / "a\udcff"
+    folder.mkdir()
+    (folder / "spec.toml").write_text(SPEC, encoding="utf-8")
+    code, _, err = batchfast("run", folder / "spec.toml", "--fake", "--home", tmp_path / "home")
+    assert (code, "not UTF-8" in err, "defect" in err) == (1, True, False)
+
+
+def test_without_a_stdout_nothing_is_a_defect(batchfast: Terminal, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`batchfast status >&-`: Python then has None in its place."""
+    batchfast("run", spec, "--fake")
+    monkeypatch.setattr("sys.stdout", None)
+    for words in (("status",), ("doctor", "--fake")):
+        assert execute([*words]) == 0
+
+
+def test_no_color_is_honoured(spec: Path) -> None:
+    """Also on a terminal."""
+    outputs = []
+    for colour in ("", "1"):
+        here, there = pty.openpty()
+        environment = {**os.environ, "NO_COLOR": colour, "TERM": "xterm"}
+        command = [sys.executable, "-m", "batchfast", "doctor", "--fake"]
+        subprocess.run(command, cwd=spec.parent, env=environment, stdout=there, check=True)
+        os.close(there)
+        outputs.append(os.read(here, 65_536))
+        os.close(here)
+    assert b"\x1b[" in outputs[0]
+    assert b"\x1b[" not in outputs[1]
+
+
+def test_a_process_that_is_refused_changes_nothing(
+    batchfast: Terminal, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings of the spec are taken over by whoever holds the run, not by who was told to wait."""
+    monkeypatch.setenv("BATCHFAST_FAKE_SECONDS", "3600")
+    _, out, _ = batchfast("submit", spec, "--fake")
+    spec.write_text(SPEC.replace('"out.jsonl"', '"other.jsonl"'), encoding="utf-8")
+    home = Home(tmp_path / ".batchfast")
+    with run_lock(home, out.strip(), SystemClock()):
+        assert batchfast("run", spec, "--fake")[0] == 3
+        assert batchfast("collect")[0] == 3
+        with Store(home.database) as store:
+            assert store.runs()[0].output_file == str(tmp_path / "out.jsonl")
+    assert batchfast("collect")[0] == 3
+    with Store(home.database) as store:
+        assert store.runs()[0].output_file == str(tmp_path / "other.jsonl")
+
+
+def test_off_a_terminal_the_deadline_is_said_once(
+    batchfast: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`nohup batchfast run ...` waits for hours: whoever looks at its output finds until when it may."""
+    monkeypatch.setenv("BATCHFAST_FAKE_SECONDS", "1")
+    path = tmp_path / "spec.toml"
+    path.write_text(SPEC)
+    _, _, err = batchfast("run", path, "--fake")
+    assert err.count("collect by: ") == 1

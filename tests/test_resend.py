@@ -225,6 +225,38 @@ def test_only_an_uncertain_shard_can_be_sent_again(
     assert len(server.batches("anthropic")) == 2
 
 
+def test_a_cancel_while_a_person_thought_stands(server: FakeServer, uncertain: RunRow, tmp_path: Path) -> None:
+    """The answer was to another question."""
+    with session(server, tmp_path) as home, home.work(uncertain) as engine:
+        (shard,) = home.store.shards(uncertain.no)
+        cancel_run(engine.ctx)
+        with pytest.raises(ConfigError, match="was cancelled meanwhile; nothing was sent again"):
+            give_up_the_question(engine.ctx, shard, lifts_cancel=False)
+        assert home.store.shards(uncertain.no) == [shard]
+    assert len(server.batches("anthropic")) == 1
+
+
+def test_without_a_key_nothing_is_asked_again(
+    fake: FakeServer, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said before anything is changed: with the key the same command then sends."""
+    plan(Fault("error", custom_id="-0-1$", status=400))
+    monkeypatch.setenv("SOME_KEY", "any")
+    model = provider(base_url=fake.base_urls["openai"], api_key_env="SOME_KEY")
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(model, output_file=str(tmp_path / "out.jsonl")), fake=False)
+        settle(home, run)
+        before = home.store.shards(run.no)
+    monkeypatch.delenv("SOME_KEY")
+    assert execute(["retry"]) == 1
+    assert "no API key for openai" in capsys.readouterr().err
+    with session(fake, tmp_path) as home:
+        assert home.store.shards(run.no) == before
+    monkeypatch.setenv("SOME_KEY", "any")
+    assert execute(["retry"]) == 0
+    assert "1 request will be sent again" in capsys.readouterr().err
+
+
 def test_a_shard_that_moved_on_while_a_person_thought_is_left_alone(
     server: FakeServer, uncertain: RunRow, tmp_path: Path
 ) -> None:
@@ -234,7 +266,7 @@ def test_a_shard_that_moved_on_while_a_person_thought_is_left_alone(
         server.finish_all()
         assert engine.one_pass(everything=True).settled
         with pytest.raises(ConfigError, match="moved on meanwhile"):
-            give_up_the_question(engine.ctx, stale)
+            give_up_the_question(engine.ctx, stale, lifts_cancel=False)
     assert len(server.batches("anthropic")) == 1
 
 

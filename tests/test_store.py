@@ -134,6 +134,9 @@ def test_a_home_of_the_first_tables_is_brought_up_to_date(tmp_path: Path) -> Non
     shard = {"run_no": 1, "entry": 0, "number": 0, "attempt": 1, "requests": 3}
     database.table("shards").insert(shard)
     database.conn.close()
+    spec_file = tmp_path / "runs" / "a1b2" / "spec.json"
+    spec_file.parent.mkdir(parents=True)
+    spec_file.touch()
     with Store(path) as store:
         (row,) = store.shards(1)
         assert (row.requests, row.doublings, row.refusals, row.largest_bytes) == (3, 0, 0, 0)

@@ -83,7 +83,8 @@ def execute(arguments: list[str]) -> int:
     code = ERROR
     with interrupts() as came:
         try:
-            code = cli.main(arguments, prog_name="batchfast", standalone_mode=False, obj=options) or DONE
+            colour = False if os.environ.get("NO_COLOR") else None
+            code = cli.main(arguments, "batchfast", standalone_mode=False, obj=options, color=colour) or DONE
         except (click.Abort, KeyboardInterrupt):
             came.append(signal.SIGINT)
         except SystemExit as exc:  # click's way out where whoever read our output has gone

@@ -12,7 +12,7 @@ import click
 from batchfast.cli.codes import DONE, ERROR
 from batchfast.cli.finding import existing, open_store, resolve
 from batchfast.cli.options import current, example, global_options, report, run_argument, say
-from batchfast.cli.progress import fitted_view
+from batchfast.cli.progress import fitted_view, typed
 from batchfast.errors import ConfigError
 from batchfast.status import run_status
 from batchfast.terminal import json_line, one_line
@@ -30,14 +30,14 @@ def status(run: str | None) -> None:
     with open_store() as store:
         rows = store.runs()
         if run is None and current().json:
-            click.echo(json_line([run_status(store, row) for row in rows]))
+            click.echo(json_line([typed(run_status(store, row)) for row in rows]))
         elif run is None and len(rows) != 1:
             due = store.deadlines()
             click.echo(
                 runs_view([(row, store.ledger(row), store.rows(row.no), due.get(row.no)) for row in rows], time.time())
             )
         else:
-            report(run_status(store, resolve(store, run)), fitted_view)
+            report(typed(run_status(store, resolve(store, run))), fitted_view)
 
 
 @click.command(epilog=example("batchfast show latest 17"))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from batchfast.home import Home
-from batchfast.terminal import json_line, plain
+from batchfast.terminal import is_utf8, json_line, plain
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -52,12 +52,23 @@ def example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def _writable_name(_: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and (not value.name or not is_utf8(str(value))):
+        raise click.BadParameter("that is no name of a file that can be written and recorded", param=parameter)
+    return value
+
+
 spec_argument = click.argument("spec", type=click.Path(path_type=Path, dir_okay=False))
 run_argument = click.argument("run", required=False)
 again_option = click.option("--again", is_flag=True, help="Pay for a run that exists once more, as a run of its own.")
 output_option = click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the dataset."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_writable_name,
+    help="Where to write the dataset.",
 )
+
 wait_option = click.option("--wait", is_flag=True, help="Wait while another process works on the run.")
 force_option = click.option("--force", is_flag=True, help="Replace the output file, whatever it holds.")
 

@@ -10,6 +10,7 @@ from batchfast.cli.finding import find_home, load
 from batchfast.cli.options import current, example, global_options, report, say, spec_argument
 from batchfast.errors import ConfigError
 from batchfast.store import Store
+from batchfast.terminal import json_line
 from batchfast.views import count, plan_view
 
 
@@ -27,6 +28,8 @@ def init(file: Path) -> None:
         raise ConfigError(f"{file} exists and was left as it is; name another: batchfast init FILE") from exc
     except OSError as exc:
         raise ConfigError(f"cannot write {file}: {exc.strerror}") from exc
+    if current().json:
+        click.echo(json_line({"spec": str(file)}))
     say(f"wrote {file}; try: batchfast run {file} --fake")
 
 
@@ -48,7 +51,7 @@ def plan(spec: Path) -> None:
 def compile_(spec: Path, folder: Path) -> None:
     """Write the submission files, to upload by hand.
 
-    Exactly the lines that `submit` would send. No key, no network, no run.
+    Exactly the lines that `submit` would send. No key, no network, no run. With --json a line for each file.
     """
     from batchfast.runs import compile_files
 
@@ -56,5 +59,7 @@ def compile_(spec: Path, folder: Path) -> None:
     home = find_home(spec).make()
     with Store(home.database) as store:
         for path, requests in compile_files(loaded, store, folder, fake=current().fake):
-            click.echo(str(path))
-            say(f"{path.name}: {count(requests, 'request')}, {path.stat().st_size:,} bytes")
+            size = path.stat().st_size
+            about = {"path": str(path), "requests": requests, "bytes": size}
+            click.echo(json_line(about) if current().json else str(path))
+            say(f"{path.name}: {count(requests, 'request')}, {size:,} bytes")

@@ -15,12 +15,12 @@ import click
 from batchfast.cli.codes import DONE, ERROR, NOT_READY
 from batchfast.cli.finding import target_of
 from batchfast.cli.options import current, say, say_waiting
-from batchfast.deadlines import deadline_line, is_loud
+from batchfast.deadlines import deadline_line, hours_left, is_loud
 from batchfast.errors import ConfigError
 from batchfast.hints import cron_command, runnable
 from batchfast.status import run_status
-from batchfast.store import RunRow, Store
-from batchfast.terminal import json_line, one_line
+from batchfast.store import RunRow
+from batchfast.terminal import is_terminal, json_line, one_line
 from batchfast.views import count, failures_line, ledger_line, money, run_view
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def say_held(run: RunRow, reason: str) -> None:
 
 def sent(session: Session, run: RunRow, progress: Progress, folder: Path) -> int:
     """Say what was sent, and what a person does next; the exit code that goes with it."""
-    status = run_status(session.store, session.store.run(run.id), session.clock.now())
+    status = typed(run_status(session.store, session.store.run(run.id), session.clock.now()))
     click.echo(json_line(status) if current().json else run.id)
     _say_what_was_sent(status)
     if progress.held:
@@ -95,8 +95,7 @@ def _say_what_was_sent(status: dict[str, Any]) -> None:
     say(f"sent: {sent}; waiting: {ledger['waiting']:,}")
     for batch in status["batches"]:
         if batch["note"] and batch["state"] != "running":
-            note = runnable(one_line(batch["note"], 300), current().used)
-            say(f"{batch['provider']} {batch['model_id']} shard {batch['name']}: {note}")
+            say(f"{batch['provider']} {batch['model_id']} shard {batch['name']}: {one_line(batch['note'], 300)}")
     _say_deadline(status)
 
 
@@ -115,10 +114,15 @@ def _say_what_comes_next(status: dict[str, Any], folder: Path) -> None:
         say(f"or by cron: */15 * * * *  {cron_command(name, folder, current().used)}")
 
 
-def fitted_view(status: dict[str, Any]) -> str:
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def typed(status: dict[str, Any]) -> dict[str, Any]:
+    """A run's status, with commands that work as they stand where the reader stands."""
     batches = [batch | {"note": _runnable(batch["note"])} for batch in status["batches"]]
-    lines = run_view(status | {"next_command": _runnable(status["next_command"]), "batches": batches}, width)
+    return status | {"next_command": _runnable(status["next_command"]), "batches": batches}
+
+
+def fitted_view(status: dict[str, Any]) -> str:
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+    lines = run_view(status, width)
     return "\n".join(click.style(line, fg="red", bold=True) if is_loud(line) else line for line in lines.split("\n"))
 
 
@@ -127,22 +131,36 @@ def _runnable(text: str | None) -> str | None:
 
 
 def drive(session: Session, run: RunRow, output: Path | None, force: bool, wait: bool, spec: Spec | None = None) -> int:
-    target = target_of(run, output)
     with session.work(run, spec.providers if spec else None, waits=say_waiting if wait else None) as engine:
+        target = target_of(engine.ctx.run, output)
         check_output(engine.ctx, target, force=force)
-        with _live(session.store, run) as show_progress:
+        with _live(session, run) as show_progress:
             progress = engine.drive(show_progress)
         written = session.settle(engine.ctx, progress, output=target, force=force)
     return finish(session, engine.ctx, progress, written, target)
 
 
-def _live(store: Store, run: RunRow) -> AbstractContextManager[Callable[[Progress], None]]:
-    """A display that follows the run, on a terminal only."""
-    if not sys.stderr.isatty():
-        return nullcontext(lambda _: None)
+def _live(session: Session, run: RunRow) -> AbstractContextManager[Callable[[Progress], None]]:
+    """A display that follows the run; off a terminal only its deadline: when it is known, and when it is near."""
+    if not is_terminal(sys.stderr):
+        return nullcontext(_DeadlineSayer(session, run))
     from batchfast.live import LiveView
 
-    return LiveView(store, run)
+    return LiveView(session.store, run)
+
+
+class _DeadlineSayer:
+    def __init__(self, session: Session, run: RunRow) -> None:
+        self._session = session
+        self._run = run
+        self._said: set[bool] = set()
+
+    def __call__(self, progress: Progress) -> None:
+        collect_by = self._session.store.deadlines().get(self._run.no)
+        line = deadline_line(collect_by, hours_left(collect_by, self._session.clock.now()))
+        if line is not None and progress.moves and is_loud(line) not in self._said:
+            self._said.add(is_loud(line))
+            say(line)
 
 
 def finish(session: Session, ctx: Context, progress: Progress, written: Written | None, target: Path) -> int:
@@ -150,7 +168,7 @@ def finish(session: Session, ctx: Context, progress: Progress, written: Written 
     from batchfast.session import not_ready
 
     run = session.store.run(ctx.run.id)
-    status = run_status(session.store, run, session.clock.now())
+    status = typed(run_status(session.store, run, session.clock.now()))
     if current().json:
         click.echo(json_line(status))
     _say_deadline(status, only_loud=True)

@@ -25,11 +25,12 @@ from batchfast.cli.options import (
     spec_argument,
     wait_option,
 )
-from batchfast.cli.progress import announce, check_output, drive, finish, sent
+from batchfast.cli.progress import announce, check_output, drive, finish, sent, typed
 from batchfast.errors import ConfigError
 from batchfast.hints import runnable
+from batchfast.status import run_status
 from batchfast.store import OPEN, RunRow
-from batchfast.terminal import one_line
+from batchfast.terminal import is_terminal, json_line, one_line
 from batchfast.views import count, ledger_line
 from batchfast.views import usd as money_usd
 
@@ -53,7 +54,8 @@ def submit(spec: Path, again: bool, wait: bool) -> int:
             raise already_sent(run)
         announce(session, run, new)
         with session.work(run, loaded.providers, waits=say_waiting if wait else None) as engine:
-            check_output(engine.ctx, Path(run.output_file), "name another output_file, or move one of them away")
+            target = target_of(engine.ctx.run, None)
+            check_output(engine.ctx, target, "name another output_file, or move one of them away")
             progress = engine.send_all()
         return sent(session, run, progress, spec.absolute().parent)
 
@@ -83,7 +85,7 @@ def run(spec: Path, again: bool, output: Path | None, force: bool, wait: bool) -
 def watch(run: str | None, output: Path | None, force: bool, wait: bool) -> int:
     """Collect in a loop until nothing can move by itself."""
     with existing() as session:
-        return drive(session, session.up_to_date(resolve(session.store, run)), output, force, wait)
+        return drive(session, resolve(session.store, run), output, force, wait)
 
 
 @click.command(
@@ -122,14 +124,14 @@ def collect(
     from batchfast.runs import check_writable
 
     with existing() as session:
-        row = session.up_to_date(resolve(session.store, run))
-        target = target_of(row, output)
+        row = resolve(session.store, run)
         with session.work(row, waits=say_waiting if wait else None) as engine:
+            target = target_of(engine.ctx.run, output)
             if not no_send:
                 check_writable(target)
             progress = engine.one_pass(sends=not no_send, everything=True)
             if partial:
-                path, rows = write_partial(engine.ctx, Path(row.output_file))
+                path, rows = write_partial(engine.ctx, Path(engine.ctx.run.output_file))
                 say(f"wrote {count(rows, 'row')} to {path}, as far as the run is settled")
             written = session.settle(engine.ctx, progress, output=target, force=force)
         return finish(session, engine.ctx, progress, written, target)
@@ -148,7 +150,9 @@ def cancel(run: str | None) -> int:
             raise ConfigError(f"run {row.id} has settled: there is nothing to cancel")
         missed = cancel_run(session.context(row))
         ledger = asdict(session.store.ledger(row))
-    say(f"run {row.id}: cancel was asked for; {ledger_line(ledger)}")
+        if current().json:
+            click.echo(json_line(typed(run_status(session.store, session.store.run(row.id), session.clock.now()))))
+    say(f"{_fake(row)}run {row.id}: cancel was asked for; {ledger_line(ledger)}")
     if missed:
         names = one_line(", ".join(missed), None)
         say(runnable(f"could not be cancelled yet: {names}; try again: batchfast cancel {row.id}", current().used))
@@ -179,15 +183,14 @@ def retry(run: str | None, shard: str | None, yes: bool, wait: bool) -> int:
         raise click.UsageError("--yes goes with --resend SHARD: nothing else is asked")
     waits = say_waiting if wait else None
     with existing() as session:
-        row = session.up_to_date(resolve(session.store, run))
+        row = resolve(session.store, run)
         if shard:
             return _resend(session, row, shard, yes, waits)
         with session.work(row, waits=waits) as engine:
             asked = ask_again(engine.ctx)
             if not asked:
                 raise ConfigError(f"run {row.id} has no request that ended without a row: there is nothing to retry")
-        say(f"run {row.id}: {count(asked, 'request')} will be sent again")
-        with session.work(row, waits=waits) as engine:  # which asks for the keys that are needed now
+            say(f"{_fake(row)}run {row.id}: {count(asked, 'request')} will be sent again")
             progress = engine.send_all()
         return sent(session, row, progress, Path.cwd())
 
@@ -200,6 +203,7 @@ def _resend(session: Session, run: RunRow, name: str, yes: bool, waits: Callable
     with session.work(run, waits=waits) as engine:
         shard = look_once_more(engine.ctx, uncertain_shard(session.store, run, name))
         usd = most_it_may_cost(engine.ctx, shard)
+        cancelled = session.store.cancel_requested(run.no)
     doubtful = shard.state == "uncertain"
     if doubtful:
         say(runnable(f"shard {name} of run {run.id}: {one_line(shard.note or '', None)}", current().used))
@@ -212,9 +216,13 @@ def _resend(session: Session, run: RunRow, name: str, yes: bool, waits: Callable
         say(f"shard {name} of run {run.id} is {shard.state} now: the question has been answered")
     with session.work(run, waits=waits) as engine:
         if doubtful:
-            give_up_the_question(engine.ctx, shard)
+            give_up_the_question(engine.ctx, shard, lifts_cancel=cancelled)
         progress = engine.send_all()
     return sent(session, run, progress, Path.cwd())
+
+
+def _fake(run: RunRow) -> str:
+    return "FAKE " if run.fake else ""
 
 
 def _agreed() -> bool:
@@ -222,6 +230,6 @@ def _agreed() -> bool:
     Raises:
         click.UsageError: There is nobody to ask.
     """
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise click.UsageError("there is no terminal to ask on: add --yes to send it again")
     return click.confirm("Send it again?", err=True)

@@ -98,7 +98,7 @@ class Store:
                 "upgrade with: pip install -U batchfast"
             )
         if version < SCHEMA_VERSION:
-            if any((self.path.parent / "runs").glob("*/spec.json")):
+            if version == 0 and any((self.path.parent / "runs").glob("*/spec.json")):
                 raise StoreError(
                     f"{self.path} is empty or of no version, but runs/ beside it holds runs: restore it from a backup, "
                     "or move runs/ away to start afresh (what was paid for would be paid again)"
