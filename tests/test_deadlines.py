@@ -84,7 +84,7 @@ def test_nothing_sent_makes_files_expire_sooner(server: FakeServer, tmp_path: Pa
         (12.0, False, "collect by: T"),
         (11.9, True, "collect within 12 h"),
         (10.6, True, "collect within 11 h"),
-        (0.0, True, "collect within 0 h"),
+        (0.0, True, "collect within 0 min"),
         (-3.0, True, "should have been collected by T"),
     ],
 )

@@ -24,8 +24,10 @@ def test_the_same_snapshot_continues_the_run_that_exists(fake: FakeServer, tmp_p
         run, new = home.enter(spec(), fake=True)
         again, new_again = home.enter(spec(provider(timeout=5), output_file="other.jsonl"), fake=True)
         assert (new, new_again, run.id) == (True, False, again.id)
-        assert again.output_file.endswith("other.jsonl")
-        assert again.conduct["providers"][0]["timeout"] == 5
+        with home.work(again) as engine:
+            held = engine.ctx.run
+        assert held.output_file.endswith("other.jsonl")
+        assert held.conduct["providers"][0]["timeout"] == 5
 
 
 def test_run_ids_say_fake_and_again(fake: FakeServer, tmp_path: Path) -> None:
