@@ -7,6 +7,7 @@ of one of its shards. Nothing else on the account is touched.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ from batchfast.context import Context
 from batchfast.errors import ConfigError, NotReady, ProviderError, StoreError
 from batchfast.export import dataset_sha256
 from batchfast.jsonl import make_durable, sha256_of
+from batchfast.rawfiles import collected_files
 from batchfast.store import OPEN, RunRow, ShardRow, Store
 
 _RECORDS_STAY = "there is no call to delete a batch; what stays is a record without prompts and answers"
+
+
+_NOT_FOUND = "not found with this key: gone already, or of another account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +51,23 @@ class Cleaned:
 
     Attributes:
         dataset: The file whose rows the raw results on disk give.
-        deleted: Gone, also where it was gone before.
+        deleted: Gone.
+        absent: Not found: gone before, or of another account than that of the key.
         kept: Cannot be deleted.
         failed: Could not be deleted this time.
     """
 
     dataset: Path
     deleted: list[Remote] = field(default_factory=list)
+    absent: list[Remote] = field(default_factory=list)
     kept: list[Remote] = field(default_factory=list)
     failed: list[Remote] = field(default_factory=list)
 
     def report(self, run: RunRow) -> dict[str, Any]:
         """The answer of `clean RUN --json`."""
-        groups = {name: [asdict(one) for one in getattr(self, name)] for name in ("deleted", "kept", "failed")}
+        groups = {
+            name: [asdict(one) for one in getattr(self, name)] for name in ("deleted", "absent", "kept", "failed")
+        }
         return {"run": run.id, "fake": run.fake, "dataset": str(self.dataset), **groups}
 
 
@@ -128,15 +137,10 @@ def _places(ctx: Context, sha256: str) -> list[Path]:
 
 def _raw_files(ctx: Context) -> list[Path]:
     """Every raw file that collected lines point into, each as long as they say."""
-    shards = {row.id: row for row in ctx.store.shards(ctx.run.no)}
     paths: list[Path] = []
-    for shard_id, kind, end in ctx.store.extents(ctx.run.no):
-        path = ctx.result_file(shards[shard_id], kind)
-        if not path.is_file() or path.stat().st_size < end:
-            raise StoreError(
-                f"run {ctx.run.id}: {path} is missing or shorter than what was collected from it, so nothing was "
-                "deleted; restore it from a backup"
-            )
+    for path, problem in collected_files(ctx.store, ctx.run.no, ctx.result_file):
+        if problem:
+            raise StoreError(f"run {ctx.run.id}: {path} {problem}, so nothing was deleted; restore it from a backup")
         paths.append(path)
     return paths
 
@@ -164,18 +168,20 @@ class _Sweep:
     def uploads(self) -> None:
         """Input files: those the shards know of, and those that carry a shard's name after a lost answer."""
         labels = {self._ctx.shard(row).label: row for row in self._rows}
-        found = {row.file_id: row for row in self._rows if row.file_id is not None}
+        sent = {row.file_id: row for row in self._rows if row.file_id is not None}
+        found = {ref: row for ref, row in sent.items() if ref not in self._known}
+        # What is listed is there, whatever was noted once.
         found |= {file.ref: labels[file.label] for file in self.provider.uploads() if file.label in labels}
         for ref, row in found.items():
-            if ref not in self._known:
-                self._delete(row, "input file", ref)
+            self._delete(row, "input file", ref)
+        self._mention_what_was_kept()
 
     def _batch(self, row: ShardRow, remote_id: str) -> None:
         try:
             snapshot = self.provider.poll(remote_id)
         except ProviderError as exc:
             if exc.kind == "not_found":
-                self._gone(row, "batch", remote_id)
+                self._absent("batch", remote_id)
             else:
                 self._not_deleted("batch", remote_id, exc)
             return
@@ -184,7 +190,7 @@ class _Sweep:
             why = f"{absent[0]} is not on disk" if absent else f"it is still {snapshot.remote_state}"
             self._cleaned.kept.append(Remote(self.provider.name, "batch", remote_id, why, snapshot.collect_by))
             return
-        files = [file for file in snapshot.files if file.ref != remote_id]
+        files = [file for file in snapshot.files if file.ref not in (remote_id, *self._known)]
         done = [self._delete(row, f"{file.kind} file", file.ref, snapshot.collect_by) for file in files]
         if all(done):
             self._batch_itself(row, remote_id)
@@ -194,7 +200,6 @@ class _Sweep:
             self._delete(row, "batch", remote_id)
         else:
             self._cleaned.kept.append(Remote(self.provider.name, "batch", remote_id, _RECORDS_STAY))
-            self._ctx.store.record_deleted(self._ctx.run.no, row.id, self._ctx.now(), remote_id)
 
     def _delete(self, row: ShardRow, kind: str, ref: str, until: str | None = None) -> bool:
         """Delete one thing; False where it is worth another try."""
@@ -202,20 +207,33 @@ class _Sweep:
             self.provider.delete(ref)
         except ProviderError as exc:
             return self._not_deleted(kind, ref, exc, until)
-        self._gone(row, kind, ref)
+        self._ctx.store.record_deleted(self._ctx.run.no, row.id, self._ctx.now(), ref)
+        self._cleaned.deleted.append(Remote(self.provider.name, kind, ref))
         return True
 
     def _not_deleted(self, kind: str, ref: str, exc: ProviderError, until: str | None = None) -> bool:
         """Note why; False where it is worth another try. What would stop everything after it too is raised."""
         about = Remote(self.provider.name, kind, ref, str(exc).replace(f" {ref}", "", 1), until)
+        if exc.kind == "not_found":
+            self._absent(kind, ref)
+            return True
         if exc.kind == "refused":
             self._cleaned.kept.append(about)
+            self._ctx.store.event(self._ctx.run.no, self._ctx.now(), "kept", json.dumps(asdict(about)))
             return True
         if exc.kind != "server":
             raise exc
         self._cleaned.failed.append(about)
         return False
 
-    def _gone(self, row: ShardRow, kind: str, ref: str) -> None:
-        self._ctx.store.record_deleted(self._ctx.run.no, row.id, self._ctx.now(), ref)
-        self._cleaned.deleted.append(Remote(self.provider.name, kind, ref))
+    def _absent(self, kind: str, ref: str) -> None:
+        self._cleaned.absent.append(Remote(self.provider.name, kind, ref, _NOT_FOUND))
+
+    def _mention_what_was_kept(self) -> None:
+        """What could not be deleted an earlier time, until it goes by itself: its batch may tell of it no more."""
+        for event in self._ctx.store.events(self._ctx.run.no):
+            if event["kind"] == "kept":
+                kept = Remote(**json.loads(event["message"]))
+                now = {one.id for one in self._cleaned.kept}
+                if kept.provider == self.provider.name and kept.id not in now and (kept.until or "") > self._ctx.now():
+                    self._cleaned.kept.append(kept)

@@ -122,3 +122,8 @@ def stem_of(entry: int, provider: str, model_id: str, number: int, attempt: int)
     """Name of a shard's files; no character of a model's name can leave the folder."""
     model = re.sub(r"[^A-Za-z0-9._-]", "_", model_id).lstrip(".") or "_"
     return f"{entry}-{provider}-{model[:100]}-{number}-{attempt}"
+
+
+def run_folders(home: Home) -> list[str]:
+    """Ids of the runs that have files, in order."""
+    return sorted(path.parent.name for path in (home.path / "runs").glob("*/spec.json"))

@@ -23,14 +23,15 @@ from batchfast.clock import Clock, iso
 from batchfast.collect import MISSING, result_lines
 from batchfast.context import Context
 from batchfast.errors import StoreError
-from batchfast.export import Written, write_dataset
+from batchfast.export import Written, dataset_sha256, write_dataset
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
-from batchfast.jsonl import located_lines
+from batchfast.jsonl import located_lines, sha256_of
 from batchfast.llms.base import Provider
 from batchfast.outcomes import Absent, end_shard
+from batchfast.rawfiles import collected_files
 from batchfast.records import Positions, ShardPlan, split_custom_id
-from batchfast.runs import FAKE, snapshot_of
+from batchfast.runs import is_fake, snapshot_of
 from batchfast.spec import providers_of, snapshot_id
 from batchfast.store import ShardRow
 from batchfast.store.rebuilt import Known, RebuiltStore
@@ -53,17 +54,14 @@ class Rebuilt:
         open: Requests whose last batch has not ended as far as the database knows; without one, has left no result
             file (count).
         reasons: Why requests gave no row, as `Store.failure_reasons`.
+        lost: What the database knows to have been on disk, and is not, a line each.
     """
 
     written: Written
     requests: int
     open: int
     reasons: list[tuple[str, str, int]]
-
-
-def run_folders(home: Home) -> list[str]:
-    """Ids of the runs that have files, in order."""
-    return sorted(path.parent.name for path in (home.path / "runs").glob("*/spec.json"))
+    lost: list[str]
 
 
 def reparse(
@@ -77,7 +75,7 @@ def reparse(
         target, force: As in `write_dataset`.
 
     Raises:
-        StoreError: A file that is needed is gone or damaged.
+        StoreError: A file that is needed is gone or damaged, or `target` is the run's own dataset and would lose rows.
         ConfigError: As in `write_dataset`.
     """
     with (
@@ -85,14 +83,33 @@ def reparse(
         RebuiltStore(Path(folder) / "rebuilt.db", known) as store,
     ):
         ctx = _context(home, run_id, target, clock, store, known)
+        lost = list(_lost(ctx, known)) if known else []
+        if lost and known and target == Path(known.run.output_file):
+            raise StoreError(
+                f"run {run_id}: {lost[0]}; its dataset was left as it is. Restore the file from a backup, or write "
+                "what is left to another file with -o FILE"
+            )
         last_words = _LastWords(ctx)
         for row in store.shards(ctx.run.no):
             last_words.add(row, is_open=_take_in(ctx, row, known))
         open_requests = sum(1 for _ in last_words.open())
         # Where nobody knows better, an open request has failed: each is in one of the two files.
         store.choose_finals(ctx.run.no, last_words.open() if known else ())
-        written = write_dataset(ctx, target, force=force)
-        return Rebuilt(written, ctx.run.requests, open_requests, store.failure_reasons(ctx.run.no))
+        # Without a database nothing tells whose a file is, but the same rows are the same dataset.
+        same = known is None and target.is_file() and sha256_of(target) == dataset_sha256(ctx)
+        written = write_dataset(ctx, target, force=force or same)
+        return Rebuilt(written, ctx.run.requests, open_requests, store.failure_reasons(ctx.run.no), lost)
+
+
+def _lost(ctx: Context, known: Known) -> Iterator[str]:
+    """What the database knows to have been on disk, and is not."""
+    for path, problem in collected_files(known.store, known.run.no, ctx.result_file):
+        if problem:
+            yield f"{path} {problem}"
+    found = {row.name for row in ctx.store.shards(ctx.run.no)}
+    for row in known.store.shards(known.run.no):
+        if row.name not in found:
+            yield f"{ctx.sent_file(row)} is missing"
 
 
 def _context(home: Home, run_id: str, target: Path, clock: Clock, store: RebuiltStore, known: Known | None) -> Context:
@@ -109,7 +126,7 @@ def _context(home: Home, run_id: str, target: Path, clock: Clock, store: Rebuilt
     )
     run = {
         "id": run_id,
-        "fake": int(run_id.startswith(f"{FAKE}-")),
+        "fake": int(is_fake(run_id)),
         "snapshot_id": snapshot_id(snapshot),
         "endpoints": json.dumps([""] * len(providers)),
         "conduct": "{}",

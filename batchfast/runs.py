@@ -30,6 +30,11 @@ def run_name(spec: Spec, *, fake: bool) -> str:
     return ("fake-" if fake else "") + snapshot_id(spec.snapshot)
 
 
+def is_fake(run_id: str) -> bool:
+    """Whether a run of that name was sent to the fake."""
+    return run_id.startswith(f"{FAKE}-")
+
+
 def existing_run(store: Store, spec: Spec, *, fake: bool) -> RunRow | None:
     """The newest run of the same snapshot, sent to the same kind of place."""
     sid = snapshot_id(spec.snapshot)

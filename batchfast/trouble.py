@@ -7,7 +7,8 @@ import os
 import sqlite3
 
 IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_CLOSED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -27,9 +28,11 @@ def database_trouble(exc: sqlite3.DatabaseError, database: object) -> str | None
     if code in IN_USE:
         return f"{database} is in use by another program ({exc}); try again"
     if code in NO_ROOM:
+        return f"{database}: the disk is full or fails ({exc}); free space and run the same command: nothing is lost"
+    if code in _CLOSED:
         return (
-            f"{database}: the disk is full or cannot be written ({exc}); "
-            "free space and run the same command: nothing is lost"
+            f"{database} cannot be written ({exc}), which SQLite needs also to read; make the folder writable, or copy "
+            "the home and name the copy with --home DIR"
         )
     if code in _DAMAGED:
         return (

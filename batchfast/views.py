@@ -163,7 +163,7 @@ def clean_view(cleaned: dict[str, Any]) -> str:
     """What became of a run's files and batches at the providers."""
     fake = "FAKE " if cleaned["fake"] else ""
     lines = [f"{fake}run {cleaned['run']}: its rows are safe in {plain(cleaned['dataset'])}"]
-    for name in ("deleted", "kept", "failed"):
+    for name in ("deleted", "absent", "kept", "failed"):
         groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for one in cleaned[name]:
             groups.setdefault((one["provider"], one["why"] or ""), []).append(one)

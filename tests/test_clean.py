@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def test_what_is_ours_goes_and_the_rest_is_listed(fake: FakeServer, plan: Plan, 
         assert cleaned.failed == []
         before = deletes(fake)
         again = clean_run(home, run)
-        assert (again.deleted, again.kept, again.failed, deletes(fake)) == ([], [], [], before)
+        assert (again.deleted, again.absent, again.failed, deletes(fake)) == ([], [], [], before)
+        assert things(again, "kept") == things(cleaned, "kept")
     assert [len(fake.batches(name)) for name in ("openai", "anthropic", "gemini")] == [1, 0, 0]
 
 
@@ -221,7 +223,10 @@ def test_a_provider_out_of_reach_is_not_tried_on_and_on(fake: FakeServer, plan: 
         assert things(cleaned, "failed") == [("openai", "rest")]
         assert ("gemini", "input file") in things(cleaned, "deleted")
         assert sum(call.route == "delete_file" and call.provider == "openai" for call in fake.calls) == 1
-        assert things(clean_run(home, run), "deleted").count(("openai", "output file")) == 3
+        again = clean_run(home, run)
+        # Of the file whose answer was lost nobody knows: it is not there any more.
+        assert things(again, "deleted").count(("openai", "output file")) == 2
+        assert things(again, "absent") == [("openai", "output file")]
 
 
 def test_an_upload_that_is_known_by_its_name_alone_goes_too(fake: FakeServer, tmp_path: Path) -> None:
@@ -236,8 +241,8 @@ def test_an_upload_that_is_known_by_its_name_alone_goes_too(fake: FakeServer, tm
         assert list(account.uploads()) == []
 
 
-def test_what_is_gone_already_counts_as_deleted(fake: FakeServer, tmp_path: Path) -> None:
-    """After two months the providers have deleted most of it themselves."""
+def test_what_is_gone_already_is_said_so(fake: FakeServer, tmp_path: Path) -> None:
+    """After two months the providers have deleted most of it themselves: not by us, and no failure."""
     with session(fake, tmp_path) as home:
         run = settle(home, home.enter(spec(*map(provider, ALL)), fake=True)[0])
         anthropic = home.context(run).providers[ALL.index("anthropic")]
@@ -245,7 +250,41 @@ def test_what_is_gone_already_counts_as_deleted(fake: FakeServer, tmp_path: Path
         fake.advance(days=60)
         cleaned = clean_run(home, run)
         assert cleaned.failed == []
-        assert {("anthropic", "batch"), ("openai", "input file")} <= set(things(cleaned, "deleted"))
+        assert {("anthropic", "batch"), ("openai", "input file")} <= set(things(cleaned, "absent"))
+
+
+def test_another_account_is_not_taken_for_a_clean_one(fake: FakeServer, tmp_path: Path) -> None:
+    """With a key of another account nothing is found, and nothing counts as deleted: with the right one it goes."""
+    with FakeServer(tmp_path / "other", batch_seconds=0) as other, session(fake, tmp_path) as home:
+        run = settle(home, home.enter(spec(), fake=True)[0])
+        with session(other, tmp_path) as elsewhere:
+            stranger = clean_run(elsewhere, run)
+        assert (stranger.deleted, things(stranger, "absent")) == ([], [("openai", "batch"), ("openai", "input file")])
+        cleaned = clean_run(home, run)
+        assert things(cleaned, "deleted") == [("openai", "input file"), ("openai", "output file")]
+
+
+def test_everything_is_on_the_disk_before_the_first_thing_is_deleted(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dataset and each raw file are synced, with their folders, while nothing is deleted yet."""
+    synced: list[tuple[int, int]] = []
+    real = os.fsync
+
+    def watched(descriptor: int) -> None:
+        if not deletes(fake):
+            about = os.fstat(descriptor)
+            synced.append((about.st_dev, about.st_ino))
+        real(descriptor)
+
+    with session(fake, tmp_path) as home:
+        run = settle(home, home.enter(spec(), fake=True)[0])
+        monkeypatch.setattr(os, "fsync", watched)
+        cleaned = clean_run(home, run)
+        results = home.home.run(run.id) / "results"
+    for path in (cleaned.dataset, cleaned.dataset.parent, results, *results.glob("*.jsonl")):
+        assert (path.stat().st_dev, path.stat().st_ino) in synced, path
+    assert deletes(fake)
 
 
 def test_on_the_command_line(
@@ -273,6 +312,7 @@ def test_on_the_command_line(
     assert "kept     gemini: 1 output file (gone by itself 20" in out
     assert execute(["clean", "latest", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report == {
-        "run": run, "fake": True, "dataset": str(tmp_path / "out.jsonl"), "deleted": [], "kept": [], "failed": [],
+    assert {name: report[name] for name in ("run", "fake", "dataset", "deleted", "absent", "failed")} == {
+        "run": run, "fake": True, "dataset": str(tmp_path / "out.jsonl"), "deleted": [], "absent": [], "failed": [],
     }  # fmt: skip
+    assert [one["kind"] for one in report["kept"]] == ["batch", "output file"]

@@ -93,7 +93,9 @@ def test_a_batch_from_upload_to_results(name: str, model_id: str, server: FakeSe
         assert result.usage.input_tokens
     if file_id is not None:
         provider.delete(file_id)
-        provider.delete(file_id)
+        with pytest.raises(ProviderError) as caught:
+            provider.delete(file_id)
+        assert caught.value.kind == "not_found"
     if name == "gemini":  # whatever GOOGLE_GENAI_API_VERSION says
         assert all("/v1beta/" in call.path for call in server.calls)
 
@@ -256,16 +258,16 @@ def test_openai_results_go_when_the_first_of_their_files_does(server: FakeServer
 
 @pytest.mark.parametrize("name", [name for name, kind in PROVIDERS.items() if kind.deletes_batches])
 def test_an_ended_batch_is_deleted_where_the_provider_can(name: str, server: FakeServer, tmp_path: Path) -> None:
-    """By its remote_id, as often as one likes; its results go with it at Anthropic."""
+    """By its remote_id; its results go with it at Anthropic, and nobody finds it any more."""
     provider = provider_at(server, name)
     remote_id = send(provider, shard_of(provider, tmp_path))
     server.finish(remote_id)
     assert provider.poll(remote_id).outcome == "completed"
     provider.delete(remote_id)
-    provider.delete(remote_id)
-    with pytest.raises(ProviderError) as caught:
-        provider.poll(remote_id)
-    assert caught.value.kind == "not_found"
+    for call in (provider.poll, provider.delete):
+        with pytest.raises(ProviderError) as caught:
+            call(remote_id)
+        assert caught.value.kind == "not_found"
 
 
 def test_a_gemini_result_file_is_not_deleted(server: FakeServer, tmp_path: Path) -> None:

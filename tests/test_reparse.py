@@ -336,7 +336,7 @@ def test_it_needs_neither_key_nor_network_nor_sdk(fake: FakeServer, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     again = tmp_path / "again.jsonl"
     assert json.loads(done.stdout) == {
-        "run": run.id, "requests": 6, "rows": 12, "failed": 0, "open": 0,
+        "run": run.id, "fake": True, "requests": 6, "rows": 12, "failed": 0, "open": 0,
         "output_file": str(again), "failures_file": None,
     }  # fmt: skip
     assert again.read_bytes() == path.read_bytes()
@@ -363,3 +363,54 @@ def test_nothing_of_the_home_is_changed(fake: FakeServer, plan: Plan, tmp_path: 
 def test_partial_does_not_go_with_it() -> None:
     """It writes what there is anyway."""
     assert execute(["collect", "--reparse", "--partial"]) == 2
+
+
+@pytest.mark.parametrize("lost", ["gone", "short", "request"])
+def test_a_dataset_is_not_replaced_by_a_smaller_one(
+    fake: FakeServer, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    """A file that the database knows is missing: said, the dataset stays; what is left goes elsewhere, exit 3."""
+    plan(Fault("error", custom_id="-0-1$", status=500))
+    out = tmp_path / "out.jsonl"
+    with session(fake, tmp_path) as home:
+        model = provider(max_requests_per_batch=2)
+        run, _ = home.enter(spec(model, topics=4, output_file=str(out)), fake=True)
+        with home.work(run) as engine:
+            assert home.settle(engine.ctx, engine.drive())
+        folder = home.home.run(run.id)
+    before = out.read_bytes()
+    again = next((folder / "requests").glob("*-2.jsonl"))
+    if lost == "request":
+        again.unlink()
+    elif lost == "gone":
+        (folder / "results" / f"{again.stem}.output.jsonl").unlink()
+    else:
+        with (folder / "results" / f"{again.stem}.output.jsonl").open("r+b") as file:
+            file.truncate(100)
+    assert execute(["collect", "--reparse"]) == 1
+    assert "its dataset was left as it is" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert execute(["collect", "--reparse", "-o", "left.jsonl"]) == 3
+    assert "lost: " in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert len((tmp_path / "left.jsonl").read_bytes().splitlines()) == 6
+
+
+def test_without_a_database_the_same_line_gives_the_same_file(
+    fake: FakeServer, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands there already with the same rows is the same dataset, its failures file included."""
+    plan(Fault("refuse", custom_id="-0-1$"))
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(output_file=str(tmp_path / "out.jsonl")), fake=True)
+        with home.work(run) as engine:
+            assert home.settle(engine.ctx, engine.drive())
+    for file in (tmp_path / ".batchfast").glob("state.db*"):
+        file.unlink()
+    for _ in range(3):
+        assert execute(["collect", "--reparse", "-o", "again.jsonl"]) == 0
+        assert capsys.readouterr().out.strip() == str(tmp_path / "again.jsonl")
+    assert execute(["doctor", "--fake"]) == 0
+    assert "is lost, and with it what is known of" in capsys.readouterr().out
+    assert execute(["status"]) == 1
+    assert "collect RUN --reparse -o FILE" in capsys.readouterr().err

@@ -13,9 +13,10 @@ from batchfast.cli.finding import find_home, resolve, target_of
 from batchfast.cli.options import current, say, say_waiting
 from batchfast.clock import SystemClock
 from batchfast.errors import StoreError
-from batchfast.home import Home
+from batchfast.home import Home, run_folders
 from batchfast.lock import run_lock
-from batchfast.reparse import Rebuilt, reparse, run_folders
+from batchfast.reparse import Rebuilt, reparse
+from batchfast.runs import is_fake
 from batchfast.store import RunRow, Store
 from batchfast.store.rebuilt import Known
 from batchfast.terminal import json_line
@@ -94,11 +95,16 @@ def _run_without_database(home: Home, name: str | None) -> str:
 def _report(home: Home, run_id: str, rebuilt: Rebuilt, target: Path) -> int:
     written = rebuilt.written
     click.echo(json_line(_as_json(run_id, rebuilt)) if current().json else str(written.path))
-    say(f"run {run_id} made anew from {home.run(run_id)}: {count(written.rows, 'row')} in {written.path}")
+    fake = "FAKE " if is_fake(run_id) else ""
+    say(f"{fake}run {run_id} made anew from {home.run(run_id)}: {count(written.rows, 'row')} in {written.path}")
     if written.failures:
         say(f"{count(written.failed, 'request')} gave no row: {failures_line(rebuilt.reasons)}; see {written.failures}")
     if written.path != target:
         say(f"({target}, or its failures file, holds something else and was left alone)")
+    for line in rebuilt.lost:
+        say(f"lost: {line}")
+    if rebuilt.lost:
+        return NOT_READY
     if rebuilt.open:
         say(f"{rebuilt.open:,} of {count(rebuilt.requests, 'request')} are still open, as far as anybody knows")
         return NOT_READY
@@ -109,6 +115,7 @@ def _as_json(run_id: str, rebuilt: Rebuilt) -> dict[str, object]:
     written = rebuilt.written
     return {
         "run": run_id,
+        "fake": is_fake(run_id),
         "requests": rebuilt.requests,
         "rows": written.rows,
         "failed": written.failed,

@@ -13,7 +13,7 @@ from batchfast.cli.codes import DONE, ERROR
 from batchfast.cli.finding import existing, find_home, resolve
 from batchfast.cli.options import current, example, global_options, report, run_argument, say, say_waiting, wait_option
 from batchfast.hints import runnable
-from batchfast.terminal import is_terminal, plain
+from batchfast.terminal import is_terminal, one_line, plain
 from batchfast.views import clean_view, count
 
 _HEADINGS = {"providers": "Providers", "home": "Home", "runs": "Runs", "leftovers": "Left at the providers"}
@@ -36,7 +36,8 @@ def clean(run: str | None, wait: bool) -> int:
 
     with existing() as session:
         row = resolve(session.store, run)
-        need_settled(session.store, row)
+        if not wait:
+            need_settled(session.store, row)
         with session.work(row, waits=say_waiting if wait else None) as engine:
             cleaned = delete_remains(engine.ctx)
     report(cleaned.report(row), clean_view)
@@ -72,7 +73,7 @@ def _doctor_view(examined: dict[str, Any]) -> str:
 
 def _finding_lines(finding: dict[str, Any]) -> str:
     mark = click.style(f"{finding['level']:<7}", fg=_COLOURS[finding["level"]])
-    message = plain(finding["message"])
+    message = one_line(finding["message"], None)
     if is_terminal(sys.stdout):  # elsewhere one line stays one line, for grep
         width = max(40, shutil.get_terminal_size().columns)
         folded = textwrap.wrap(message, width - len(_INDENT), break_long_words=False, break_on_hyphens=False)

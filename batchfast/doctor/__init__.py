@@ -15,13 +15,16 @@ from batchfast.doctor.finding import Finding
 from batchfast.doctor.leftovers import look_for_leftovers
 from batchfast.doctor.local import check_home, check_runs
 from batchfast.errors import StoreError
-from batchfast.home import Home
+from batchfast.home import Home, run_folders
 from batchfast.session import Session
 
 if TYPE_CHECKING:
     from batchfast.fake import FakeServer
 
 __all__ = ["Finding", "doctor"]
+
+
+_RESTORE = "restore it from a backup, or make a dataset of the raw results: batchfast collect RUN --reparse -o FILE"
 
 
 def doctor(
@@ -45,6 +48,12 @@ def doctor(
 
 def _examine(home: Home, clock: Clock | None, fake_server: FakeServer | None, only_fake: bool) -> list[Finding]:
     folders = [Path.cwd(), home.path.parent]
+    if not home.database.is_file() and run_folders(home):
+        folders_of_runs = ", ".join(run_folders(home)[:5])
+        lost = Finding(
+            "home", "error", f"{home.database} is lost, and with it what is known of {folders_of_runs}", _RESTORE
+        )
+        return [*_reach_all(usual_accounts(folders, ()), only_fake), lost]
     if not home.database.is_file():
         message = f"there is no home at {home.path}: nothing was submitted from here"
         nothing = Finding("home", "note", message, "if it is elsewhere, name it: batchfast doctor --home DIR")

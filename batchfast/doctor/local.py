@@ -10,6 +10,7 @@ from batchfast.deadlines import LOUD_H, WINDOW_S, earliest_deadline, overdue
 from batchfast.doctor.finding import Finding
 from batchfast.errors import BatchfastError
 from batchfast.jsonl import sha256_of
+from batchfast.rawfiles import collected_files
 from batchfast.session import Session
 from batchfast.store import BatchRow, RunRow, ShardRow, Store
 from batchfast.views import count
@@ -47,9 +48,11 @@ def _damage(session: Session, run: RunRow) -> Iterator[Finding]:
     except BatchfastError as exc:
         yield Finding("home", "error", str(exc), _FROM_A_BACKUP)
         return
-    shards = {row.id: row for row in session.store.shards(run.no)}
-    yield from (Finding("home", "error", one, _FROM_A_BACKUP) for one in _request_files(ctx, list(shards.values())))
-    yield from (Finding("home", "error", one, _FROM_A_BACKUP) for one in _result_files(ctx, shards))
+    shards = session.store.shards(run.no)
+    yield from (Finding("home", "error", one, _FROM_A_BACKUP) for one in _request_files(ctx, shards))
+    for path, problem in collected_files(session.store, run.no, ctx.result_file):
+        if problem:
+            yield Finding("home", "error", f"run {run.id}: {path} {problem}", _FROM_A_BACKUP)
 
 
 def _request_files(ctx: Context, shards: list[ShardRow]) -> Iterator[str]:
@@ -59,15 +62,6 @@ def _request_files(ctx: Context, shards: list[ShardRow]) -> Iterator[str]:
             yield f"run {ctx.run.id}: {path} is missing"
         elif sha256_of(path) != row.sha256:
             yield f"run {ctx.run.id}: {path} is not what was written there first"
-
-
-def _result_files(ctx: Context, shards: dict[int, ShardRow]) -> Iterator[str]:
-    for shard_id, kind, end in ctx.store.extents(ctx.run.no):
-        path = ctx.result_file(shards[shard_id], kind)
-        if not path.is_file():
-            yield f"run {ctx.run.id}: {path} is missing, and with it answers that were paid for"
-        elif path.stat().st_size < end:
-            yield f"run {ctx.run.id}: {path} is shorter than what was collected from it"
 
 
 # -- what is due

@@ -223,7 +223,7 @@ class AnthropicProvider(Provider):
 
     def delete(self, ref: str) -> None:
         """There are no files; a batch is deleted together with what was sent and its results."""
-        with self._deleting(ref):
+        with self._calling("delete", ref):
             self._sdk().messages.batches.with_raw_response.delete(ref)
 
     def batches(self) -> Iterator[ListedBatch]:

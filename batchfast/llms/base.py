@@ -91,7 +91,7 @@ class BatchProvider(Protocol):
         """Ask for the end of a batch; one that has ended already is no error."""
 
     def delete(self, ref: str) -> None:
-        """Delete a file of ours, or an ended batch where there is such a call; what is gone already is no error."""
+        """Delete a file of ours, or an ended batch where there is such a call. Of what is gone: kind "not_found"."""
 
     def batches(self) -> Iterator[ListedBatch]:
         """Every batch the account lists, newest first where the provider keeps an order; pages as they are needed."""
@@ -444,16 +444,6 @@ class Provider(BatchProvider, ABC):
                 raise
             snapshot = self.poll(remote_id)
             if snapshot.outcome is None and snapshot.remote_state not in self.ending_states:
-                raise
-
-    @contextmanager
-    def _deleting(self, ref: str) -> Iterator[None]:
-        """What is gone already is as good as deleted."""
-        try:
-            with self._calling("delete", ref):
-                yield
-        except ProviderError as exc:
-            if exc.kind != "not_found":
                 raise
 
     @abstractmethod

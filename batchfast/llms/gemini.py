@@ -241,7 +241,7 @@ class GeminiProvider(Provider):
             self._sdk().batches.cancel(name=remote_id)
 
     def delete(self, ref: str) -> None:
-        with self._deleting(ref):
+        with self._calling("delete", ref):
             if ref.startswith("batches/"):
                 self._sdk().batches.delete(name=ref)
             else:

@@ -185,7 +185,7 @@ class OpenAIProvider(Provider):
             self._sdk().batches.with_raw_response.cancel(remote_id)
 
     def delete(self, ref: str) -> None:
-        with self._deleting(ref):
+        with self._calling("delete", ref):
             self._sdk().files.with_raw_response.delete(ref)
 
     def batches(self) -> Iterator[ListedBatch]:

@@ -53,6 +53,10 @@ __all__ = [
 
 SCHEMA_VERSION = 2
 
+_RESTORE = (
+    "restore it from a backup, or make a dataset of the raw results with: batchfast collect RUN --reparse -o FILE"
+)
+
 
 class Store:
     """
@@ -65,6 +69,8 @@ class Store:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
         if not create and not path.is_file():
+            if any((path.parent / "runs").glob("*/spec.json")):
+                raise StoreError(f"{path} is lost: {_RESTORE}")
             raise StoreError(
                 f"no home at {path.parent}: name it with --home DIR, or start a run with: batchfast run SPEC --fake"
             )
@@ -100,8 +106,8 @@ class Store:
         if version < SCHEMA_VERSION:
             if version == 0 and any((self.path.parent / "runs").glob("*/spec.json")):
                 raise StoreError(
-                    f"{self.path} is empty or of no version, but runs/ beside it holds runs: restore it from a backup, "
-                    "or move runs/ away to start afresh (what was paid for would be paid again)"
+                    f"{self.path} is empty or of no version, but runs/ beside it holds runs: {_RESTORE}, or move runs/ "
+                    "away to start afresh (what was paid for would be paid again)"
                 )
             from batchfast.store.migrations import migrate  # brings sqlite-utils, which `status` has no time for
 
