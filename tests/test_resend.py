@@ -14,6 +14,7 @@ from batchfast.cli import execute
 from batchfast.engine import cancel_run
 from batchfast.errors import ConfigError, StoreError
 from batchfast.fake import FakeServer, Fault
+from batchfast.records import Request, Shard
 from batchfast.resend import ask_again, give_up_the_question
 from batchfast.session import Session
 from batchfast.spec import Conduct
@@ -223,6 +224,29 @@ def test_only_an_uncertain_shard_can_be_sent_again(
     assert f"shard 0-0-1 of run {uncertain.id} is running" in capsys.readouterr().err
     assert execute(["retry", "--yes"]) == 2
     assert len(server.batches("anthropic")) == 2
+
+
+def test_doctor_names_the_batch_that_was_given_up_while_it_runs(
+    server: FakeServer, uncertain: RunRow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no results yet, and may cost: with the command that ends it. Others' running batches are only counted."""
+    (ours,) = server.batches("anthropic")
+    assert execute(["retry", "--resend", "0-0-1", "--yes"]) == 0
+    with session(server, tmp_path) as home:
+        stranger = home.context(uncertain).providers[0]
+        (tmp_path / "theirs").write_bytes(
+            stranger.encode(Request("theirs", "A haiku.", 1))
+            + b"\n"
+            + stranger.encode(Request("more", "One.", 1))
+            + b"\n"
+        )
+        stranger.create(Shard("", "", tmp_path / "theirs", 2, (tmp_path / "theirs").stat().st_size), None)
+    capsys.readouterr()
+    assert execute(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert f"anthropic batch {ours.id} may be a shard that was sent again, and runs and costs" in said
+    assert f"/v1/messages/batches/{ours.id}/cancel" in said
+    assert "anthropic: 1 running batch without a name" in said
 
 
 def test_a_cancel_while_a_person_thought_stands(server: FakeServer, uncertain: RunRow, tmp_path: Path) -> None:

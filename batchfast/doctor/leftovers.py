@@ -43,6 +43,7 @@ class _Runs:
     known: set[str]
     open: set[str]
     seeking: set[str]  # a create of theirs got no clear answer
+    given_up: str  # what was said of shards that were sent again although they may have been accepted
     since: float
 
     @classmethod
@@ -56,6 +57,9 @@ class _Runs:
         return cls(
             mark=re.compile(rf"(?P<run>.+)-{store.nonce()}(-\d+-\d+-\d+)?"),
             seeking=seeking,
+            given_up="\n".join(
+                event["message"] for run in runs for event in store.events(run.no) if event["kind"] == "resend"
+            ),
             owned=store.owned_remote_ids(provider.name),
             known={run.id for run in runs},
             open={run.id for run in runs if store.shards(run.no, *OPEN)},
@@ -75,7 +79,8 @@ def look_for_leftovers(session: Session, account: Account) -> list[Finding]:
         uploads = list(islice(provider.uploads(), _MAX_UPLOADS))
         batches = list(islice(provider.batches(), MAX_BATCHES))
         runs = _Runs.of(session, provider)
-        findings = [*_orphans(provider, runs, batches), *_uploads(provider, runs, uploads)]
+        findings = [*_orphans(provider, runs, batches), *_nameless(provider, runs, batches)]
+        findings += _uploads(provider, runs, uploads)
     except ProviderError as exc:
         return [Finding("leftovers", "warning", f"{provider.name} could not be searched for leftovers: {exc}")]
     if not findings:
@@ -103,6 +108,27 @@ def _orphans(provider: Provider, runs: _Runs, batches: list[ListedBatch]) -> Ite
             run = runs.run_of(_first_mark(provider, snapshot))
         if run is not None:
             yield _orphan(provider, runs, run, snapshot)
+
+
+def _nameless(provider: Provider, runs: _Runs, batches: list[ListedBatch]) -> Iterator[Finding]:
+    """Running batches of nobody here that carry no name: only their results will tell whose they are."""
+    running = [
+        batch.snapshot
+        for batch in batches
+        if batch.label is None and batch.snapshot.outcome is None and batch.snapshot.remote_id not in runs.owned
+    ]
+    if provider.name != "anthropic":
+        return
+    for snapshot in running:
+        if snapshot.remote_id in runs.given_up:
+            message = f"anthropic batch {snapshot.remote_id} may be a shard that was sent again, and runs and costs"
+            yield Finding(
+                "leftovers", "warning", message, f"cancel it: {_cancel_command(provider, snapshot.remote_id)}"
+            )
+    others = sum(snapshot.remote_id not in runs.given_up and _may_be_ours(snapshot, runs) for snapshot in running)
+    if others:
+        which = count(others, "running batch", "running batches")
+        yield Finding("leftovers", "note", f"anthropic: {which} without a name: only results will tell whose")
 
 
 def _may_be_ours(snapshot: BatchSnapshot, runs: _Runs) -> bool:
