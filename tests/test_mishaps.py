@@ -93,7 +93,9 @@ def test_a_doubled_line_does_not_hide_a_missing_one(fake: FakeServer, plan: Plan
         with home.work(run) as engine:
             engine.send_all()
             engine.one_pass(everything=True)
+        said = [event["message"] for event in home.store.events(run.no)]
     assert [call.route for call in fake.calls].count("results") == 2
+    assert "1 result lines came a second time and were ignored" in said
 
 
 def test_a_late_output_is_waited_for_and_not_bought_again(

@@ -35,9 +35,11 @@ def test_a_create_without_an_answer_is_not_paid_twice(
         with home.work(run) as engine:
             progress = engine.drive()
             written = home.settle(engine.ctx, progress)
+        said = "\n".join(event["message"] for event in home.store.events(run.no))
     assert written is not None
     assert written.rows == 6
     assert len(fake.batches(name)) == 1
+    assert "more than one batch" not in said
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
