@@ -8,9 +8,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
+
+from tests.benchmarks.running import Figures as Measured
+from tests.benchmarks.running import Record, Subject, child, compare
+
+# What a service takes in one batch (count); Gemini takes as many as we like.
+MOST = {"openai": 50_000, "anthropic": 100_000, "gemini": 100_000}
 
 _SERVE = """
 import sys
@@ -55,6 +62,20 @@ class _Way(NamedTuple):
 
     create: Callable[[httpx2.Client, int], str]
     results: Callable[[httpx2.Client, str, int], str]
+
+
+def benchmark(service: str, rows: int, runs: int, folder: Path) -> list[Record]:
+    """A batch through the fake, for each service; the peak is the server's."""
+    subject = Subject("batch", lambda _, __: child("fake", "figures", {"service": service, "rows": rows}))
+    return compare("fake", service, rows, [subject], runs, folder)
+
+
+def figures(service: str, rows: int) -> Measured:
+    """As other benchmarks give theirs."""
+    found = measure(rows, service)
+    seconds = found.create_s + found.answer_s + found.download_s
+    parts = {name: value for name, value in found._asdict().items() if name.endswith("_s")}
+    return {"seconds": seconds, "peak_mb": found.peak_mb, "bytes": round(found.results_mb * 1e6)} | parts
 
 
 def measure(requests: int, service: str = "anthropic") -> Figures:

@@ -1,0 +1,111 @@
+"""The benchmarks run, at a size that says nothing about speed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.environments import PEERS, peers
+from tests.benchmarks.plot import as_svg
+from tests.benchmarks.report import as_json, as_text
+from tests.benchmarks.running import ROOT, Failed, Record, Subject, compare
+
+# Without which a subject is left out.
+_OPTIONAL = {"reference loop (msgspec)", "orjson loop"}
+
+
+@pytest.mark.parametrize(
+    ("name", "subjects"),
+    [
+        ("compile", ["batchfast", "raw write", "raw write, on the disk", "orjson loop", "json.dumps loop"]),
+        ("collect", ["batchfast", "raw write, on the disk", "reference loop (msgspec)", "orjson loop", "json loop"]),
+        ("state", ["batchfast", "raw write, on the disk", "bare SQLite table", "orjson loop", "json.dumps loop"]),
+        ("startup", ["bare Python", "import batchfast", "batchfast --help", "batchfast status"]),
+        ("fake", ["batch"]),
+    ],
+)
+def test_each_benchmark_gives_its_table_and_the_same_as_json(name: str, subjects: list[str], tmp_path: Path) -> None:
+    """Every subject has a line with figures, or the reason why it has none; no file is left behind."""
+    report, work = tmp_path / "report.json", tmp_path / "work"
+    work.mkdir()
+    command = [sys.executable, "-m", "tests.benchmarks", name, "--sizes", "200", "--runs", "1", "--json", str(report)]
+    options = [] if name in ("state", "startup", "fake") else ["--providers", "openai,gemini"]
+    done = subprocess.run(
+        [*command, *options, "--folder", str(work)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found: list[dict[str, Any]] = json.loads(report.read_bytes())["records"]
+    assert {one["benchmark"] for one in found} == {name}
+    assert set(subjects) <= {one["subject"] for one in found}
+    for one in found:
+        assert one["subject"] in done.stdout
+        if one["skipped"]:
+            assert one["subject"] in _OPTIONAL and one["skipped"] in done.stdout
+        else:
+            assert one["seconds"] > 0 and one["peak_mb"] > 1
+    assert not list(work.iterdir())
+
+
+def _measures(*seconds: float, peak_mb: float = 10.0) -> Any:
+    times = iter(seconds)
+    return lambda _, __: {"seconds": next(times), "peak_mb": peak_mb, "bytes": 1000}
+
+
+def test_what_is_compared_takes_turns_and_its_ratio_is_the_median_of_the_rounds(tmp_path: Path) -> None:
+    """A round in which the machine was busy weighs on all of its subjects, and so on no ratio."""
+    subjects = [Subject("ours", _measures(1.0, 9.0, 1.2)), Subject("other", _measures(2.0, 18.0, 2.4))]
+    ours, other = compare("compile", "openai", 100, subjects, 3, tmp_path)
+    assert (ours.seconds, other.seconds) == (1.2, 2.4)
+    assert (ours.ratio, other.ratio) == (1.0, 2.0)
+
+
+def test_a_peer_that_breaks_is_left_out_and_says_why(tmp_path: Path) -> None:
+    """What is ours must work; another package's trouble costs only its line."""
+
+    def breaks(_: Path, __: dict[str, Any]) -> dict[str, Any]:
+        raise Failed("does not install: no such package")
+
+    ours = Subject("ours", _measures(1.0))
+    records = compare("compile", "openai", 100, [ours, Subject("peer", breaks, is_peer=True)], 1, tmp_path)
+    assert records[1].skipped == "does not install: no such package"
+    assert "left out: does not install: no such package" in as_text(records, {}, 1)
+    with pytest.raises(Failed):
+        compare("compile", "openai", 100, [Subject("ours", breaks)], 1, tmp_path)
+
+
+def test_growth_is_the_time_of_a_row_at_the_largest_size_over_that_at_the_smallest() -> None:
+    """Twice the time for a hundred times the rows: each row takes a fiftieth."""
+    small = Record("compile", "openai", 100, "ours", seconds=1.0, peak_mb=10.0)
+    large = Record("compile", "openai", 10_000, "ours", seconds=200.0, peak_mb=12.0)
+    (growth,) = as_json([large, small], {}, 1)["growth"]
+    assert growth["time_a_row"] == 2.0
+    assert growth["peak_mb"] == {100: 10.0, 10_000: 12.0}
+    assert "x 2.00" in as_text([small, large], {}, 1)
+
+
+def test_the_plot_has_a_line_for_each_subject() -> None:
+    """Well-formed SVG, one panel a benchmark; what was left out is not in it."""
+    records = [
+        Record("compile", case, rows, name, seconds=rows / 1e5)
+        for case in ("openai", "gemini")
+        for name in ("ours", "<others>")
+        for rows in (100, 10_000)
+    ]
+    svg = ET.fromstring(as_svg([*records, Record("compile", "openai", 100, "gone", skipped="no")]))  # noqa: S314
+    assert len(svg.findall(".//{*}polyline")) == 4
+    texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert "<others>" in texts and "gone" not in texts
+
+
+def test_every_peer_is_offered_for_what_it_does(tmp_path: Path) -> None:
+    """One subject each, and a driver of ours for it; nothing is installed before it is measured."""
+    cache = tmp_path / "cache"
+    for does in ("compile", "collect"):
+        assert [one.name for one in peers(cache, does, 100, None)] == [peer.name for peer in PEERS if does in peer.does]
+    assert not cache.exists()
+    assert all((ROOT / "tests" / "benchmarks" / "peers" / f"{peer.module}.py").is_file() for peer in PEERS)
