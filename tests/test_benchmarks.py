@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from tests.benchmarks.environments import PEERS, peers
 from tests.benchmarks.plot import as_svg
 from tests.benchmarks.report import as_json, as_text
-from tests.benchmarks.running import ROOT, Failed, Record, Subject, compare
+from tests.benchmarks.running import ROOT, Failed, Figures, Record, Subject, compare
 
 # Without which a subject is left out.
 _OPTIONAL = {"reference loop (msgspec)", "orjson loop"}
@@ -51,23 +52,35 @@ def test_each_benchmark_gives_its_table_and_the_same_as_json(name: str, subjects
     assert not list(work.iterdir())
 
 
-def _measures(*seconds: float, peak_mb: float = 10.0) -> Any:
+def _measures(*seconds: float, turns: list[float] | None = None) -> Callable[[Path, Figures], Figures]:
     times = iter(seconds)
-    return lambda _, __: {"seconds": next(times), "peak_mb": peak_mb, "bytes": 1000}
+
+    def measure(_: Path, __: Figures) -> Figures:
+        taken = next(times)
+        if turns is not None:
+            turns.append(taken)
+        return {"seconds": taken, "peak_mb": 10.0, "bytes": 1000}
+
+    return measure
 
 
 def test_what_is_compared_takes_turns_and_its_ratio_is_the_median_of_the_rounds(tmp_path: Path) -> None:
     """A round in which the machine was busy weighs on all of its subjects, and so on no ratio."""
-    subjects = [Subject("ours", _measures(1.0, 9.0, 1.2)), Subject("other", _measures(2.0, 18.0, 2.4))]
+    turns: list[float] = []
+    subjects = [
+        Subject("ours", _measures(1.0, 10.0, 2.0, turns=turns)),
+        Subject("other", _measures(2.1, 21.0, 8.0, turns=turns)),
+    ]
     ours, other = compare("compile", "openai", 100, subjects, 3, tmp_path)
-    assert (ours.seconds, other.seconds) == (1.2, 2.4)
-    assert (ours.ratio, other.ratio) == (1.0, 2.0)
+    assert turns == [1.0, 2.1, 10.0, 21.0, 2.0, 8.0]
+    assert (ours.seconds, other.seconds) == (2.0, 8.0)
+    assert (ours.ratio, other.ratio) == (1.0, 2.1)
 
 
 def test_a_peer_that_breaks_is_left_out_and_says_why(tmp_path: Path) -> None:
     """What is ours must work; another package's trouble costs only its line."""
 
-    def breaks(_: Path, __: dict[str, Any]) -> dict[str, Any]:
+    def breaks(_: Path, __: Figures) -> Figures:
         raise Failed("does not install: no such package")
 
     ours = Subject("ours", _measures(1.0))
