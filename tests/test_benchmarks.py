@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -16,6 +17,8 @@ from tests.benchmarks.environments import PEERS, peers
 from tests.benchmarks.plot import as_svg
 from tests.benchmarks.report import as_json, as_text
 from tests.benchmarks.running import ROOT, Failed, Figures, Record, Subject, compare
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the benchmarks ask a POSIX system for peak memory")
 
 # Without which a subject is left out.
 _OPTIONAL = {"reference loop (msgspec)", "orjson loop"}
@@ -99,6 +102,35 @@ def test_growth_is_the_time_of_a_row_at_the_largest_size_over_that_at_the_smalle
     assert growth["time_a_row"] == 2.0
     assert growth["peak_mb"] == {100: 10.0, 10_000: 12.0}
     assert "x 2.00" in as_text([small, large], {}, 1)
+
+
+def test_sizes_may_differ_from_one_benchmark_to_the_next() -> None:
+    """A service takes less at once, a peer broke at the largest: their places in the growth table stay empty."""
+    records = [Record("compile", "openai", rows, "ours", seconds=1.0, peak_mb=10.0) for rows in (100, 1000, 10_000)]
+    records += [Record("fake", "openai", rows, "batch", seconds=1.0, peak_mb=20.0) for rows in (100, 500)]
+    *_, header, ours, fake = as_text(records, {}, 1).splitlines()
+    assert header.split() == ["time", "a", "row", "100", "500", "1,000", "10,000"]
+    assert ours.split()[-3:] == ["10.0", "10.0", "10.0"]
+    assert fake.split()[-2:] == ["20.0", "20.0"]
+
+
+def test_what_was_measured_before_something_broke_is_still_reported(tmp_path: Path) -> None:
+    """Hours of measuring are not lost to the last benchmark: here no file may be as large as `compile` needs."""
+    import resource
+
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "tests.benchmarks"]
+    done = subprocess.run(
+        [*command, "startup", "compile", "--sizes", "1000", "--runs", "1", "--json", str(report)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),  # bytes
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("stopped: ")
+    assert "File too large" in done.stderr
+    assert {one["benchmark"] for one in json.loads(report.read_bytes())["records"]} == {"startup"}
 
 
 def test_the_plot_has_a_line_for_each_subject() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.benchmarks import collect, compiling, fake, startup, state
 from tests.benchmarks.plot import as_svg
 from tests.benchmarks.report import as_json, as_text, machine
-from tests.benchmarks.running import Record, Subject
+from tests.benchmarks.running import Failed, Record, Subject
 from tests.benchmarks.workload import MODELS, PER_TOPIC
 
 _NAMES = ("compile", "collect", "state", "startup", "fake")
@@ -26,12 +26,17 @@ _NAMES = ("compile", "collect", "state", "startup", "fake")
 def main(arguments: list[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     about = machine(Path(given.folder or tempfile.gettempdir()))
-    records = list(_measured(given))
-    sys.stdout.write(as_text(records, about, given.runs))
-    if given.json:
-        given.json.write_text(json.dumps(as_json(records, about, given.runs), indent=1) + "\n")
-    if given.svg:
-        given.svg.write_text(as_svg(records))
+    records: list[Record] = []
+    try:
+        records.extend(_measured(given))
+    except Failed as exc:
+        raise SystemExit(f"\nstopped: {exc}") from exc
+    finally:  # what was measured until then is worth its time
+        sys.stdout.write(as_text(records, about, given.runs))
+        if given.json:
+            given.json.write_text(json.dumps(as_json(records, about, given.runs), indent=1) + "\n")
+        if given.svg:
+            given.svg.write_text(as_svg(records))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,14 +32,7 @@ def as_text(records: Sequence[Record], machine: dict[str, Any], runs: int) -> st
     parts = [f"{about}; medians of {runs} alternating runs"]
     parts += [_table_of(group, list(rows)) for group, rows in groupby(records, _group)]
     if growths := list(_growths(records)):
-        parts.append("growth: time a row at the largest size over that at the smallest, and peak MB at each\n")
-        header = ["", "", *(f"{size:,}" for size in growths[0]["peak_mb"]), "time a row"]
-        lines = [
-            [f"{one['benchmark']} {one['case']}", one["subject"], *map(_short, one["peak_mb"].values()),
-             f"x {one['time_a_row']:.2f}"]
-            for one in growths
-        ]  # fmt: skip
-        parts[-1] += _aligned([header, *lines])
+        parts.append(_growth_table(growths))
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,6 +108,18 @@ def _short(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def _growth_table(growths: Sequence[dict[str, Any]]) -> str:
+    sizes = sorted({size for growth in growths for size in growth["peak_mb"]})
+    header = ["", "", "time a row", *(f"{size:,}" for size in sizes)]
+    lines = []
+    for growth in growths:
+        peaks = [_short(growth["peak_mb"][size]) if size in growth["peak_mb"] else "" for size in sizes]
+        named = f"{growth['benchmark']} {growth['case']}"
+        lines.append([named, growth["subject"], f"x {growth['time_a_row']:.2f}", *peaks])
+    title = "growth: time a row at the largest size over that at the smallest, and peak MB at each size"
+    return f"{title}\n{_aligned([header, *lines])}"
 
 
 def _growths(records: Sequence[Record]) -> Iterable[dict[str, Any]]:
