@@ -52,7 +52,10 @@ def test_each_benchmark_gives_its_table_and_the_same_as_json(name: str, subjects
             assert one["subject"] in _OPTIONAL and one["skipped"] in done.stdout
         else:
             assert one["seconds"] > 0 and one["peak_mb"] > 1
+            assert one["per_request"] == (one["case"] not in ("status", "whole process"))
     assert not list(work.iterdir())
+    if name == "collect":  # what is on the disk at the end is more than what came and what was made of it
+        assert all(one["extra"]["disk_over_raw_and_dataset"] > 1 for one in found if one["subject"] == "batchfast")
 
 
 def _measures(*seconds: float, turns: list[float] | None = None) -> Callable[[Path, Figures], Figures]:

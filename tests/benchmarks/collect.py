@@ -115,7 +115,10 @@ def batchfast(prepared: str, folder: str) -> Figures:
                 collect(ctx, row, BatchSnapshot(f"batch_{row.number}", "completed", "completed", files=files))
             written = session.settle(ctx, Engine(ctx).one_pass(sends=False), output=target)
     assert written is not None and written.rows == run.requests and written.failures is None
-    return figures | {"bytes": target.stat().st_size}
+    dataset = target.stat().st_size
+    raw = sum(path.stat().st_size for path in home.path.rglob("*.jsonl"))
+    everything = sum(path.stat().st_size for path in home.path.rglob("*") if path.is_file())
+    return figures | {"bytes": dataset, "disk_over_raw_and_dataset": (everything + dataset) / (raw + dataset)}
 
 
 def _copied(source: str, target: str) -> None:

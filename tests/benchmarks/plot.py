@@ -26,7 +26,7 @@ _COLOURS = (
 
 def as_svg(records: Sequence[Record]) -> str:
     """What has a size and a time; nothing else."""
-    shown = [record for record in records if record.rows and not record.skipped]
+    shown = [record for record in records if record.per_request and not record.skipped]
     panels = [list(group) for _, group in groupby(sorted(shown, key=_panel), _panel)]
     body = "\n".join(
         f'<g transform="translate(0,{number * _HEIGHT})">\n' + "\n".join(_drawn(panel)) + "\n</g>"

@@ -75,7 +75,7 @@ def _group(record: Record) -> _Group:
 def _table_of(group: _Group, records: list[Record]) -> str:
     benchmark, case, rows = group
     title = f"{benchmark}, {case}" + (f", {rows:,} requests" if rows else "")
-    unit = "us a request" if rows else "ms"
+    unit = "us a request" if records[0].per_request else "ms"
     header = ["", f"x {records[0].subject}", "requests/s", unit, "MB/s", "bytes each", "peak MB", ""]
     lines = [[record.subject, *_cells(record)] for record in records]
     used = [column for column in range(len(header)) if column == 0 or any(line[column] for line in lines)]
@@ -88,10 +88,10 @@ def _cells(record: Record) -> list[str]:
     rows, seconds, size = record.rows, record.seconds, record.size_bytes
     return [
         _short(record.ratio),
-        f"{rows / seconds:,.0f}" if rows else "",
-        _short(seconds / rows * 1e6 if rows else seconds * 1e3),
+        f"{rows / seconds:,.0f}" if record.per_request else "",
+        _short(seconds / rows * 1e6 if record.per_request else seconds * 1e3),
         _short(size / seconds / 1e6) if size else "",
-        _short(size / rows) if size and rows else "",
+        _short(size / rows) if size else "",
         _short(record.peak_mb),
         "; ".join(_words(name, value) for name, value in record.extra.items()),
     ]
@@ -129,8 +129,8 @@ def _growths(records: Sequence[Record]) -> Iterable[dict[str, Any]]:
         return record.benchmark, record.case, record.subject
 
     for (benchmark, case, subject), same in groupby(sorted(records, key=key), key):
-        done = sorted((one for one in same if one.rows and not one.skipped), key=lambda one: one.rows)
-        if len(done) > 1 and case != "status":
+        done = sorted((one for one in same if one.per_request and not one.skipped), key=lambda one: one.rows)
+        if len(done) > 1:
             first, last = done[0], done[-1]
             yield {
                 "benchmark": benchmark,

@@ -46,6 +46,7 @@ class Record:
 
     Attributes:
         ratio: How many times as long as the first subject this one takes: the median of the rounds' ratios.
+        per_request: The time grows with the rows; otherwise it is a command's as a whole.
         seconds, cpu_s: Medians. cpu_s is 0.0 where it is not measured.
         all_seconds: Of every round.
         extra: More figures by name, the last round's.
@@ -57,6 +58,7 @@ class Record:
     rows: int
     subject: str
     ratio: float = 1.0
+    per_request: bool = True
     seconds: float = 0.0
     cpu_s: float = 0.0
     size_bytes: int = 0
@@ -109,7 +111,14 @@ def whole_process(arguments: Sequence[str], cwd: Path = ROOT) -> Figures:
 
 
 def compare(
-    benchmark: str, case: str, rows: int, subjects: Sequence[Subject], runs: int, folder: Path | None = None
+    benchmark: str,
+    case: str,
+    rows: int,
+    subjects: Sequence[Subject],
+    runs: int,
+    folder: Path | None = None,
+    *,
+    per_request: bool = True,
 ) -> list[Record]:
     """
     Measure all subjects so many times, by turns; the ratios are to the first.
@@ -131,12 +140,11 @@ def compare(
             else:
                 rounds[subject.name].append(figures)
     base = [figures["seconds"] for figures in rounds[subjects[0].name]]
-    return [
-        Record(benchmark, case, rows, subject.name, skipped=skipped[subject.name])
-        if subject.name in skipped
-        else _record(Record(benchmark, case, rows, subject.name), rounds[subject.name], base)
+    records = [
+        Record(benchmark, case, rows, subject.name, per_request=per_request, skipped=skipped.get(subject.name))
         for subject in subjects
     ]
+    return [one if one.skipped else _filled(one, rounds[one.subject], base) for one in records]
 
 
 def _once(subject: Subject, first: Figures, folder: Path | None) -> Figures:
@@ -149,7 +157,7 @@ def _once(subject: Subject, first: Figures, folder: Path | None) -> Figures:
             return {"skipped": str(exc)}
 
 
-def _record(record: Record, rounds: list[Figures], base: list[float]) -> Record:
+def _filled(record: Record, rounds: list[Figures], base: list[float]) -> Record:
     last = rounds[-1]
     record.all_seconds = [figures["seconds"] for figures in rounds]
     record.seconds = median(record.all_seconds)

@@ -46,7 +46,7 @@ def benchmark(runs: int, folder: Path) -> list[Record]:
             for name, words in commands.items()
         ),
     ]
-    return compare("startup", "whole process", 0, subjects, runs, folder)
+    return compare("startup", "whole process", 0, subjects, runs, folder, per_request=False)
 
 
 def _with_modules(program: list[str], words: list[str] | None) -> Figures:

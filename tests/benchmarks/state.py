@@ -46,7 +46,7 @@ def benchmark(rows: int, runs: int, folder: Path) -> list[Record]:
         Subject("status", lambda _, __: whole_process(asking)),
         Subject("bare Python", lambda _, __: whole_process(["-c", "pass"])),
     ]
-    return records + compare("state", "status", rows, looks, runs, folder)
+    return records + compare("state", "status", rows, looks, runs, folder, per_request=False)
 
 
 def ledger(rows: int, folder: str) -> Figures:
