@@ -51,7 +51,8 @@ def test_each_benchmark_gives_its_table_and_the_same_as_json(name: str, subjects
         if one["skipped"]:
             assert one["subject"] in _OPTIONAL and one["skipped"] in done.stdout
         else:
-            assert one["seconds"] > 0 and one["peak_mb"] > 1
+            assert one["seconds"] > 0
+            assert one["peak_mb"] > 1 or one["subject"] == "bare Python"
             assert one["per_request"] == (one["case"] not in ("status", "whole process"))
     assert not list(work.iterdir())
     if name == "collect":  # what is on the disk at the end is more than what came and what was made of it

@@ -92,7 +92,7 @@ def _cells(record: Record) -> list[str]:
         _short(seconds / rows * 1e6 if record.per_request else seconds * 1e3),
         _short(size / seconds / 1e6) if size else "",
         _short(size / rows) if size else "",
-        _short(record.peak_mb),
+        _short(record.peak_mb) if record.peak_mb else "",
         "; ".join(_words(name, value) for name, value in record.extra.items()),
     ]
 

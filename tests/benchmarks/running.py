@@ -47,7 +47,7 @@ class Record:
     Attributes:
         ratio: How many times as long as the first subject this one takes: the median of the rounds' ratios.
         per_request: The time grows with the rows; otherwise it is a command's as a whole.
-        seconds, cpu_s: Medians. cpu_s is 0.0 where it is not measured.
+        seconds, cpu_s, peak_mb: Medians. 0.0 where it is not measured.
         all_seconds: Of every round.
         extra: More figures by name, the last round's.
         skipped: Why there are none.
@@ -90,7 +90,8 @@ def child(
 
 def whole_process(arguments: Sequence[str], cwd: Path = ROOT) -> Figures:
     """
-    A Python program from its start to its end.
+    A Python program from its start to its end. Its peak is not among the figures: what the system says of another
+    process may be our own.
 
     Raises:
         Failed: It ended with an error.
@@ -105,9 +106,7 @@ def whole_process(arguments: Sequence[str], cwd: Path = ROOT) -> Figures:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise Failed(f"{' '.join(arguments)}: exit {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    cpu_s = usage.ru_utime + usage.ru_stime
-    return {"seconds": seconds, "cpu_s": cpu_s, "peak_mb": usage.ru_maxrss * unit / 1e6}
+    return {"seconds": seconds, "cpu_s": usage.ru_utime + usage.ru_stime}
 
 
 def compare(
@@ -163,7 +162,7 @@ def _filled(record: Record, rounds: list[Figures], base: list[float]) -> Record:
     record.seconds = median(record.all_seconds)
     record.ratio = median(own / first for first, own in zip(base, record.all_seconds, strict=True))
     record.cpu_s = median(figures.get("cpu_s", 0.0) for figures in rounds)
-    record.peak_mb = median(figures["peak_mb"] for figures in rounds)
+    record.peak_mb = median(figures.get("peak_mb", 0.0) for figures in rounds)
     record.size_bytes = last.get("bytes", 0)
     record.extra = {name: last[name] for name in last if name not in ("seconds", "cpu_s", "peak_mb", "bytes")}
     return record

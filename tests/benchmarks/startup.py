@@ -40,17 +40,19 @@ def benchmark(runs: int, folder: Path) -> list[Record]:
     whole_process(["-m", "batchfast", *compiled], folder)  # makes the home that `status` looks at
     subjects = [
         Subject("bare Python", lambda _, __: whole_process(["-c", "pass"])),
-        Subject("import batchfast", lambda _, __: _with_modules(["-c", "import batchfast"], None)),
-        *(
-            Subject(name, lambda _, __, words=words: _with_modules(["-m", "batchfast", *words], words))
-            for name, words in commands.items()
-        ),
+        Subject("import batchfast", lambda _, __: whole_process(["-c", "import batchfast"]) | _inside(None)),
+        *(command(name, words) for name, words in commands.items()),
     ]
     return compare("startup", "whole process", 0, subjects, runs, folder, per_request=False)
 
 
-def _with_modules(program: list[str], words: list[str] | None) -> Figures:
-    return child("startup", "loaded", {"words": words}) | whole_process(program)
+def command(name: str, words: Sequence[str]) -> Subject:
+    """A command line of batchfast as a whole process; what it loads, and its peak, come from another."""
+    return Subject(name, lambda _, __: whole_process(["-m", "batchfast", *words]) | _inside(words))
+
+
+def _inside(words: Sequence[str] | None) -> Figures:
+    return child("startup", "loaded", {"words": words})
 
 
 def loaded(words: Sequence[str] | None) -> Figures:
@@ -61,5 +63,6 @@ def loaded(words: Sequence[str] | None) -> Figures:
         from batchfast.cli import execute
 
         with redirect_stdout(StringIO()):
-            execute(list(words))
+            code = execute(list(words))
+        assert code == 0, f"exit {code}"
     return {"loads": [name for name in HEAVY if name in sys.modules], "modules": len(sys.modules)}

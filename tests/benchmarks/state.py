@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.child import timed
 from tests.benchmarks.running import Figures, Record, Subject, child, compare, whole_process
+from tests.benchmarks.startup import command
 
 if TYPE_CHECKING:
     from batchfast.records import ShardPlan
@@ -40,10 +41,10 @@ def benchmark(rows: int, runs: int, folder: Path) -> list[Record]:
     kept = folder / "kept"
     kept.mkdir()
     child("state", "ledger", {"rows": rows, "folder": str(kept)})
-    asking = ("-m", "batchfast", "--home", str(kept / "home"), "status")
+    asking = ("--home", str(kept / "home"), "status")
     looks = [
-        Subject("status RUN", lambda _, __: whole_process([*asking, _RUN])),
-        Subject("status", lambda _, __: whole_process(asking)),
+        command("status RUN", [*asking, _RUN]),
+        command("status", asking),
         Subject("bare Python", lambda _, __: whole_process(["-c", "pass"])),
     ]
     return records + compare("state", "status", rows, looks, runs, folder, per_request=False)
