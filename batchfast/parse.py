@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from batchfast.records import RequestError, Result
 
@@ -30,8 +31,7 @@ _CLOSED = re.compile(r"[\]}][\s`]*\Z|\]\s*\}")
 _CLOSING_QUOTE = {'"': '"', "'": "'", "“": "”"}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """
     What one result is worth.
 
@@ -61,6 +61,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+class _Samples(msgspec.Struct, forbid_unknown_fields=True):
+    """`schema.data_rows.Samples`."""
+
+    texts: list[str]
+
+
+_decode_samples = msgspec.json.Decoder(_Samples).decode
+# Where a key may stand that comes a second time, of which msgspec would take the value.
+_SECOND_KEY = re.compile(r'\]\s*,\s*"')
 _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 # Models write newlines into strings as they are; nothing else is forgiven here.
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, strict=False)
@@ -97,11 +106,23 @@ def _read(result: Result) -> list[str]:
         return _texts_before_the_cut(text or "", f"the reply was cut short{reason}", by_provider=True)
     if text is None or not text.strip():
         raise _Unreadable("empty", f"the reply has no text{reason}")
+    texts = _read_fast(text)
+    if texts is not None:
+        return texts
     try:
         value = _STRICT_DECODER.decode(text)
     except (ValueError, RecursionError):
         return _search(text)
     return _validated(value)
+
+
+def _read_fast(text: str) -> list[str] | None:
+    """The texts of a reply that is what was asked for and nothing else; None where the others must look."""
+    try:
+        texts = _decode_samples(text).texts
+    except ValueError:
+        return None
+    return None if text.count("]") > 1 and _SECOND_KEY.search(text) else texts
 
 
 def _validated(value: Any) -> list[str]:
@@ -249,6 +270,8 @@ def _is_balanced(prose: str) -> bool:
 
 def _writable(text: str) -> str:
     r"""The text with lone surrogates (`"\ud800"` in JSON), which UTF-8 cannot hold, as U+FFFD."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -56,6 +56,49 @@ def test_whole_reply_yields_all_texts(texts: list[str], style: dict[str, Any], f
     assert reply.error is None or reply.error.type == "empty"
 
 
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+MARKS = st.sampled_from(
+    [*'"\\,:[]{}\x01 \t\x7f\ud800', "\\ud800", "\\u0000", "1e3", "null", '"texts":["x"]', '],"texts":["y"]']
+)
+
+
+@settings(max_examples=500)
+@given(TEXTS, STYLES, st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), MARKS), max_size=2))
+def test_damaged_json_is_read_as_the_json_module_reads_it(
+    texts: list[str], style: dict[str, Any], changes: list[tuple[float, int, str]]
+) -> None:
+    """What it takes for the object that was asked for gives its texts, another value none, and the rest is searched."""
+    text = json.dumps({"texts": texts}, **style)
+    for where, removed, added in changes:
+        at = round(where * len(text))
+        text = text[:at] + added + text[at + removed :]
+    try:
+        value = json.loads(text, object_pairs_hook=without_doubles)
+    except ValueError as exc:
+        # What stands before the object keeps it from being read as plain JSON.
+        searched = reply_to("." + text) if str(exc) != "a key twice" else reply_to("[]")
+        assert reply_to(text).texts == searched.texts
+        return
+    is_asked_for = isinstance(value, dict) and value.keys() == {"texts"} and isinstance(value["texts"], list)
+    if is_asked_for and all(isinstance(one, str) for one in value["texts"]):
+        mended = [one.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for one in value["texts"]]
+        assert reply_to(text).texts == not_blank(mended)
+    else:
+        assert error_of(text).type in ("unparsable", "empty")
+
+
+@pytest.mark.parametrize("tail", ['],"texts":["b"]}', '] ,\n"\\u0074exts" : []}', '],"texts":null}'])
+def test_key_that_comes_twice_leaves_no_text(tail: str) -> None:
+    """There is no telling which value was meant, also where the texts themselves hold brackets and quotes."""
+    assert error_of('{"texts":["see [1], \\"x\\"",' + '"a"' + tail).type == "unparsable"
+    assert reply_to('{"texts":["see [1], \\"x\\"","a"]}').texts == ('see [1], "x"', "a")
+
+
 @given(TEXTS, STYLES, FENCES, ENDINGS, st.data())
 def test_cut_reply_yields_a_strict_prefix(
     texts: list[str], style: dict[str, Any], fence: tuple[str, str], ending: Ending, data: st.DataObject
