@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # A token is about four bytes of UTF-8 in Latin scripts, and about one character, three bytes, in Chinese or Japanese.
 BYTES_PER_TOKEN = 4
@@ -62,8 +62,7 @@ def _is_plain_int(text: str) -> bool:
     return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """
     Tokens of one reply; None where the provider did not say.
 
@@ -99,8 +98,7 @@ class RequestError:
     retryable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """
     What a provider says of one request: one line of a result file.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from batchfast.context import Context
@@ -48,7 +47,7 @@ def _attempts(ctx: Context, index: int) -> list[dict[str, Any]]:
                     "outcome": row.outcome,
                     "finish_reason": row.finish_reason,
                     "error": {"type": row.error_type, "message": row.error_message} if row.error_type else None,
-                    "usage": asdict(result.usage) if result and result.usage else None,
+                    "usage": result.usage._asdict() if result and result.usage else None,
                     "cost_usd": row.cost_usd,
                     "raw_text": result.text if result else None,
                     "texts": list(parse_reply(result, ctx.grid.num_samples).texts) if result else [],

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from batchfast.cli.finding import existing, open_store, resolve
 from batchfast.cli.options import current, example, global_options, report, run_argument, say
 from batchfast.cli.progress import fitted_view, typed
 from batchfast.errors import ConfigError
+from batchfast.records import Result
 from batchfast.status import run_status
 from batchfast.terminal import json_line, one_line
 from batchfast.views import runs_view, show_view
@@ -75,14 +77,22 @@ def parse(provider: str, files: Sequence[Path]) -> int:
     for file in files:
         for number, line in _raw_lines(file):
             try:
-                result = asdict(decoder.decode(line))
+                result = decoder.decode(line)
             except ValueError as exc:
                 say(f"{file}, line {number}: {one_line(str(exc))}; skipped")
                 bad += 1
                 continue
-            del result["ending"]
-            click.echo(json_line(result))
+            click.echo(json_line(_normalised(result)))
     return ERROR if bad else DONE
+
+
+def _normalised(result: Result) -> dict[str, Any]:
+    said = result._asdict() | {
+        "usage": result.usage._asdict() if result.usage else None,
+        "error": asdict(result.error) if result.error else None,
+    }
+    del said["ending"]
+    return said
 
 
 def _raw_lines(file: Path) -> Iterator[tuple[int, bytes]]:

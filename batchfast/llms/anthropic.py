@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import quote
 
 from batchfast.errors import ProviderError
-from batchfast.llms import wire
+from batchfast.llms import typed, wire
 from batchfast.llms.base import Provider
 from batchfast.llms.wire import as_count, as_list, as_object, as_text, as_word, joined
 from batchfast.records import (
@@ -138,23 +138,7 @@ class AnthropicProvider(Provider):
         Source:
             Anthropic reference, Message Batch results, and recorded files of 2025-01 to 2026-08; read 2026-11.
         """
-        data = wire.load_object(line)
-        custom_id = as_word(data.get("custom_id"))
-        if custom_id is None:
-            raise ValueError("a line without a custom_id")
-        if "result" not in data:
-            raise ValueError("a line without a result: not one of Anthropic's")
-        result = as_object(data.get("result"))
-        kind = as_word(result.get("type"))
-        if kind == "succeeded" and isinstance(result.get("message"), dict):
-            return _from_message(custom_id, result["message"])
-        if kind == "expired":
-            error = wire.request_error("expired", "not reached before the batch expired", retryable=True)
-            return Result(custom_id, "expired", error=error)
-        if kind in ("canceled", "cancelled"):
-            error = wire.request_error("canceled", "the batch was cancelled before this request", retryable=False)
-            return Result(custom_id, "cancelled", error=error)
-        return _errored(custom_id, kind, result.get("error"))
+        return decode_usual(line) or decode_any(line)
 
     # network
 
@@ -298,6 +282,61 @@ class AnthropicProvider(Provider):
             message=as_word(about.get("message")),
             retry_after=wire.retry_after_s(response.headers) if response is not None else None,
         )
+
+
+def decode_usual(line: bytes) -> Result | None:
+    """As `decode_any`, for a plain answer; None for any other line."""
+    found = typed.read(typed.message_line, line)
+    if found is None:
+        return None
+    message, usage = found.result.message, found.result.message.usage
+    text = joined(block.text for block in message.content if block.type == "text")
+    ending = _ENDINGS.get(message.stop_reason, "other")
+    used = next((block for block in message.content if block.type == "tool_use" and block.name == _TOOL), None)
+    if used is not None:
+        if used.input is None:
+            return None
+        text = typed.to_json(used.input).decode()
+        ending = "complete" if message.stop_reason == "tool_use" else ending
+    read, written = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
+    made = usage.output_tokens_details
+    return Result(
+        found.custom_id,
+        "succeeded",
+        text,
+        message.stop_reason,
+        message.model,
+        Usage(
+            usage.input_tokens + (read or 0) + (written or 0),
+            usage.output_tokens,
+            read,
+            written,
+            made.thinking_tokens if made else None,
+        ),
+        None,
+        ending,
+    )
+
+
+def decode_any(line: bytes) -> Result:
+    """As `AnthropicProvider.decode`, whatever stands where."""
+    data = wire.load_object(line)
+    custom_id = as_word(data.get("custom_id"))
+    if custom_id is None:
+        raise ValueError("a line without a custom_id")
+    if "result" not in data:
+        raise ValueError("a line without a result: not one of Anthropic's")
+    result = as_object(data.get("result"))
+    kind = as_word(result.get("type"))
+    if kind == "succeeded" and isinstance(result.get("message"), dict):
+        return _from_message(custom_id, result["message"])
+    if kind == "expired":
+        error = wire.request_error("expired", "not reached before the batch expired", retryable=True)
+        return Result(custom_id, "expired", error=error)
+    if kind in ("canceled", "cancelled"):
+        error = wire.request_error("canceled", "the batch was cancelled before this request", retryable=False)
+        return Result(custom_id, "cancelled", error=error)
+    return _errored(custom_id, kind, result.get("error"))
 
 
 def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:

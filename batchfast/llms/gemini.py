@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from batchfast.errors import ConfigError, ProviderError
-from batchfast.llms import wire
+from batchfast.llms import typed, wire
 from batchfast.llms.base import Provider
 from batchfast.llms.wire import as_count, as_list, as_object, as_text, as_word, joined
 from batchfast.records import (
@@ -170,17 +170,7 @@ class GeminiProvider(Provider):
             Gemini API docs, batch mode and GenerateContentResponse, and recorded files of 2025-06 to 2026-08; read
             2026-11.
         """
-        data = wire.load_object(line)
-        custom_id = as_word(data.get("key"))
-        if custom_id is None:
-            raise ValueError("a line without a key")
-        if data.get("error"):
-            error = _rpc_error(data["error"])
-            return Result(custom_id, "cancelled" if error.type == "CANCELLED" else "failed", error=error)
-        if not isinstance(data.get("response"), dict):
-            error = wire.request_error("no_response", "neither a response nor an error came back", retryable=True)
-            return Result(custom_id, "failed", error=error)
-        return _from_response(custom_id, data["response"])
+        return decode_usual(line) or decode_any(line)
 
     # network
 
@@ -341,6 +331,46 @@ class GeminiProvider(Provider):
             retry_after=next((wait for wait in waits if wait is not None), None),
             kind=kind,
         )
+
+
+def decode_usual(line: bytes) -> Result | None:
+    """As `decode_any`, for a plain answer; None for any other line."""
+    found = typed.read(typed.generated_line, line)
+    if found is None:
+        return None
+    response = found.response
+    candidate, usage = response.candidates[0], response.usage_metadata
+    return Result(
+        found.key,
+        "succeeded",
+        joined(part.text for part in candidate.content.parts if part.thought is not True),
+        candidate.finish_reason,
+        response.model_version,
+        Usage(
+            usage.prompt_token_count + usage.tool_use_prompt_token_count,
+            usage.candidates_token_count + usage.thoughts_token_count,
+            usage.cached_content_token_count,
+            None,
+            usage.thoughts_token_count,
+        ),
+        None,
+        _ending(candidate.finish_reason),
+    )
+
+
+def decode_any(line: bytes) -> Result:
+    """As `GeminiProvider.decode`, whatever stands where."""
+    data = wire.load_object(line)
+    custom_id = as_word(data.get("key"))
+    if custom_id is None:
+        raise ValueError("a line without a key")
+    if data.get("error"):
+        error = _rpc_error(data["error"])
+        return Result(custom_id, "cancelled" if error.type == "CANCELLED" else "failed", error=error)
+    if not isinstance(data.get("response"), dict):
+        error = wire.request_error("no_response", "neither a response nor an error came back", retryable=True)
+        return Result(custom_id, "failed", error=error)
+    return _from_response(custom_id, data["response"])
 
 
 def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from batchfast.errors import ProviderError
-from batchfast.llms import wire
+from batchfast.llms import typed, wire
 from batchfast.llms.base import Provider
 from batchfast.llms.wire import as_count, as_list, as_object, as_text, as_word, joined
 from batchfast.records import (
@@ -103,27 +103,7 @@ class OpenAIProvider(Provider):
         Source:
             OpenAI reference, batch output objects, and recorded files of 2023-11 to 2026-08; read 2026-11.
         """
-        data = wire.load_object(line)
-        custom_id = as_word(data.get("custom_id"))
-        if custom_id is None:
-            raise ValueError("a line without a custom_id")
-        if not data.keys() & {"response", "error"}:
-            raise ValueError("a line without response and error: not one of OpenAI's")
-        if _is_error(data.get("error")):
-            return _never_ran(custom_id, data["error"])
-        response = as_object(data.get("response"))
-        status = as_count(response.get("status_code"))
-        body = response.get("body")
-        if status is None and _is_answer(body):  # compatible servers: an answer without its status
-            status = 200
-        if status is None or not 200 <= status < 300:
-            return _refused_with(custom_id, status or 0, body)
-        if not isinstance(body, dict):
-            error = wire.request_error("no_body", "the response has no body", status_code=status, retryable=True)
-            return Result(custom_id, "failed", error=error)
-        if body.get("object") == "response" or "output" in body:
-            return _from_responses(custom_id, body)
-        return _from_chat(custom_id, body)
+        return decode_usual(line) or decode_any(line)
 
     # network
 
@@ -271,6 +251,57 @@ class OpenAIProvider(Provider):
             message=as_word(body.get("message")),
             retry_after=wire.retry_after_s(response.headers) if response is not None else None,
         )
+
+
+def decode_usual(line: bytes) -> Result | None:
+    """As `decode_any`, for a plain answer of chat completions; None for any other line."""
+    found = typed.read(typed.chat_line, line)
+    if found is None:
+        return None
+    body = found.response.body
+    choice, usage = body.choices[0], body.usage
+    given, made = usage.prompt_tokens_details, usage.completion_tokens_details
+    return Result(
+        found.custom_id,
+        "succeeded",
+        choice.message.content,
+        choice.finish_reason,
+        body.model,
+        Usage(
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            given.cached_tokens if given else None,
+            given.cache_write_tokens if given else None,
+            made.reasoning_tokens if made else None,
+        ),
+        None,
+        _ENDINGS.get(choice.finish_reason, "other"),
+    )
+
+
+def decode_any(line: bytes) -> Result:
+    """As `OpenAIProvider.decode`, whatever stands where."""
+    data = wire.load_object(line)
+    custom_id = as_word(data.get("custom_id"))
+    if custom_id is None:
+        raise ValueError("a line without a custom_id")
+    if not data.keys() & {"response", "error"}:
+        raise ValueError("a line without response and error: not one of OpenAI's")
+    if _is_error(data.get("error")):
+        return _never_ran(custom_id, data["error"])
+    response = as_object(data.get("response"))
+    status = as_count(response.get("status_code"))
+    body = response.get("body")
+    if status is None and _is_answer(body):  # compatible servers: an answer without its status
+        status = 200
+    if status is None or not 200 <= status < 300:
+        return _refused_with(custom_id, status or 0, body)
+    if not isinstance(body, dict):
+        error = wire.request_error("no_body", "the response has no body", status_code=status, retryable=True)
+        return Result(custom_id, "failed", error=error)
+    if body.get("object") == "response" or "output" in body:
+        return _from_responses(custom_id, body)
+    return _from_chat(custom_id, body)
 
 
 def snapshot_of(batch: Mapping[str, Any]) -> BatchSnapshot:

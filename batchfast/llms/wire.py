@@ -65,7 +65,7 @@ _KEY_SHAPES = re.compile(
 _MESSAGE_CHARS = 600
 _SHORTEST_KEY = 8  # what is shorter would stand in ordinary words, and is the key of no service
 _MAX_WAIT_S = 3600.0
-_MAX_COUNT = 2**63 - 1  # what SQLite can hold
+MAX_COUNT = 2**63 - 1  # what SQLite can hold
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -127,7 +127,7 @@ def as_count(value: object) -> int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value <= _MAX_COUNT else None
+    return value if 0 <= value <= MAX_COUNT else None
 
 
 def joined(texts: Iterable[str | None]) -> str | None:
