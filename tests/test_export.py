@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from batchfast.engine import Engine
 from batchfast.errors import ConfigError
 from batchfast.export import _Occurrences, write_partial
 from batchfast.fake import FakeServer, Fault
+from batchfast.llms.typed import to_json
+from batchfast.prompts import DEFAULT_PROMPT
 from batchfast.schema.config import PromptExpansionConfig
 from batchfast.session import Session
 from batchfast.spec import Spec
@@ -201,6 +206,39 @@ def test_a_row_is_plain_json_in_utf8(fake: FakeServer, tmp_path: Path) -> None:
     assert data.endswith(b"}\n")
     assert any(ord(character) > 0x3000 for character in data.decode())
     assert [json.loads(line)["language"] for line in data.splitlines()] == ["ja"] * 6
+
+
+def test_a_row_is_what_the_json_module_would_write(fake: FakeServer, tmp_path: Path) -> None:
+    """A dataset that was written before can be told from another by its hash, whatever stands in it."""
+    odd = '"\\\t\x01\x7f\u2028 é 語 😀'
+    expansion = PromptExpansionConfig(placeholders={"mood": [odd, "plain"]})
+    prompts = ["{num_samples} {document_type} {language_name} {topic} {{mood}}", DEFAULT_PROMPT]
+    wanted = spec(provider("gemini"), document_types=[odd], prompts=prompts, expansion=expansion)
+    with session(fake, tmp_path) as home:
+        path, rows = finish(home, wanted)
+    assert {row["metadata"]["mood"] for row in rows} == {odd, "plain", None}
+    assert path.read_bytes() == b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def test_a_uuid_is_made_of_what_was_asked_and_the_sample(fake: FakeServer, tmp_path: Path) -> None:
+    """uuid5 of the hash of provider, model and body, of which occurrence of it, and of the sample: never another."""
+    entry = provider("openai")
+    with session(fake, tmp_path) as home:
+        _, rows = finish(home, spec(entry, topics=2, prompts=[DEFAULT_PROMPT] * 2))
+        sent = next((home.home.path / "runs").glob("*/requests/*.jsonl")).read_bytes().splitlines()
+    expected = []
+    for number, line in enumerate(sent):
+        body = re.sub(rb'"custom_id":"[^"]*"', b'"custom_id":""', line, count=1)
+        asked = hashlib.sha256(f"openai\n{entry.model_id}\n".encode() + body).hexdigest()
+        space = uuid.uuid5(uuid.NAMESPACE_URL, "urn:batchfast:row")
+        expected += [str(uuid.uuid5(space, f"{asked}\n{number % 2}\n{sample}")) for sample in range(2)]
+    assert [row["uuid"] for row in rows] == expected
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_text_is_escaped_as_the_json_module_escapes_it(text: str) -> None:
+    """Character for character, in bytes."""
+    assert to_json(text) == json.dumps(text, ensure_ascii=False).encode()
 
 
 def test_nothing_is_written_before_the_run_has_settled(fake: FakeServer, plan: Plan, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from batchfast.records import BatchSnapshot, ShardPlan
 from batchfast.store.rows import (
     IN_FLIGHT,
     OPEN,
+    Answer,
     BatchRow,
     Kept,
     Ledger,
@@ -38,6 +39,7 @@ from batchfast.store.rows import (
 __all__ = [
     "IN_FLIGHT",
     "OPEN",
+    "Answer",
     "BatchRow",
     "Kept",
     "Ledger",
@@ -414,12 +416,25 @@ class Store:
 
     # -- requests
 
-    def finals(self, run_no: int) -> Iterator[RequestRow]:
-        """The last word on each request that has one, in grid order, streamed."""
+    def answers(self, run_no: int) -> Iterator[Answer]:
+        """Of each request that gave rows its last word, in grid order, streamed."""
+        cursor = self.connection.cursor()
+        cursor.row_factory = None
+        cursor.execute(
+            "SELECT idx, shard_id, file, offset, length FROM requests "
+            "WHERE run_no = ? AND final = 1 AND outcome = 'succeeded' ORDER BY idx, attempt",
+            (run_no,),
+        )
+        return map(Answer._make, cursor)
+
+    def failures(self, run_no: int) -> Iterator[RequestRow]:
+        """Of each request that ended for good without a row its last word, in grid order, streamed."""
         cursor = self.connection.cursor()
         cursor.row_factory = _as_request
-        cursor.execute("SELECT * FROM requests WHERE run_no = ? AND final = 1 ORDER BY idx, attempt", (run_no,))
-        yield from cursor
+        yield from cursor.execute(
+            "SELECT * FROM requests WHERE run_no = ? AND final = 1 AND outcome != 'succeeded' ORDER BY idx, attempt",
+            (run_no,),
+        )
 
     def attempts(self, run_no: int, index: int) -> list[RequestRow]:
         """All outcomes of one request, first attempt first."""

@@ -165,6 +165,16 @@ class RequestRow(NamedTuple):
     length: int | None = None
 
 
+class Answer(NamedTuple):
+    """Where the reply stands that is the last word on a request and gave rows: some columns of its `RequestRow`."""
+
+    idx: int
+    shard_id: int
+    file: str
+    offset: int
+    length: int
+
+
 class Kept(NamedTuple):
     """An earlier attempt that gave some of its samples before it was cut short, and was asked again for all of them."""
 
