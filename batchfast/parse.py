@@ -89,7 +89,7 @@ def parse_reply(result: Result, num_samples: int) -> Reply:
         texts = _read(result)
     except _Unreadable as unreadable:
         return Reply((), _error(unreadable.type, str(unreadable), result.text), num_samples)
-    samples = tuple(_writable(text) for text in texts if text and not text.isspace())
+    samples = tuple([text for text in texts if text and not text.isspace()])
     if not samples:
         return Reply((), _error("empty", "the reply holds no text", result.text), num_samples)
     return Reply(samples, None, num_samples)
@@ -103,12 +103,15 @@ def _read(result: Result) -> list[str]:
         raise _Unreadable("blocked", f"the provider blocked the reply{reason}")
     text = result.text
     if result.ending == "truncated":
-        return _texts_before_the_cut(text or "", f"the reply was cut short{reason}", by_provider=True)
+        texts = _texts_before_the_cut(text or "", f"the reply was cut short{reason}", by_provider=True)
+        return [_writable(text) for text in texts]
     if text is None or not text.strip():
         raise _Unreadable("empty", f"the reply has no text{reason}")
-    texts = _read_fast(text)
-    if texts is not None:
-        return texts
+    found = _read_fast(text)
+    return [_writable(text) for text in _read_slowly(text)] if found is None else found
+
+
+def _read_slowly(text: str) -> list[str]:
     try:
         value = _STRICT_DECODER.decode(text)
     except (ValueError, RecursionError):
@@ -270,8 +273,6 @@ def _is_balanced(prose: str) -> bool:
 
 def _writable(text: str) -> str:
     r"""The text with lone surrogates (`"\ud800"` in JSON), which UTF-8 cannot hold, as U+FFFD."""
-    if text.isascii():
-        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -40,16 +40,16 @@ def read(decode: Callable[[bytes], T], line: bytes) -> T | None:
 # OpenAI: a chat completion
 
 
-class _Cached(Struct):
+class _Cached(Struct, gc=False):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
 
 
-class _Reasoned(Struct):
+class _Reasoned(Struct, gc=False):
     reasoning_tokens: Count | None = None
 
 
-class _ChatUsage(Struct):
+class _ChatUsage(Struct, gc=False):
     prompt_tokens: Count
     completion_tokens: Count
     prompt_tokens_details: _Cached | None = None
@@ -58,17 +58,17 @@ class _ChatUsage(Struct):
     output_tokens_details: Nothing = None
 
 
-class _ChatMessage(Struct):
+class _ChatMessage(Struct, gc=False):
     content: str
     refusal: Nothing = None
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     message: _ChatMessage
     finish_reason: Word
 
 
-class _Chat(Struct):
+class _Chat(Struct, gc=False):
     object: Literal["chat.completion"]
     model: Word
     choices: Annotated[list[_Choice], Meta(min_length=1)]
@@ -76,12 +76,12 @@ class _Chat(Struct):
     output: Absent = UNSET
 
 
-class _ChatResponse(Struct):
+class _ChatResponse(Struct, gc=False):
     status_code: Literal[200]
     body: _Chat
 
 
-class ChatLine(Struct):
+class ChatLine(Struct, gc=False):
     custom_id: Word
     response: _ChatResponse
     error: Nothing = None
@@ -90,22 +90,22 @@ class ChatLine(Struct):
 # Anthropic: a message, whose text may be the input of the tool that it was forced to use
 
 
-class _Samples(Struct, forbid_unknown_fields=True):
+class _Samples(Struct, gc=False, forbid_unknown_fields=True):
     texts: list[str]
 
 
-class _Block(Struct):
+class _Block(Struct, gc=False):
     type: str
     text: str | None = None
     name: str | None = None
     input: _Samples | None = None
 
 
-class _Thought(Struct):
+class _Thought(Struct, gc=False):
     thinking_tokens: Count | None = None
 
 
-class _MessageUsage(Struct):
+class _MessageUsage(Struct, gc=False):
     input_tokens: Count
     output_tokens: Count
     cache_read_input_tokens: Count | None = None
@@ -113,19 +113,19 @@ class _MessageUsage(Struct):
     output_tokens_details: _Thought | None = None
 
 
-class _Message(Struct):
+class _Message(Struct, gc=False):
     model: Word
     content: list[_Block]
     stop_reason: Word
     usage: _MessageUsage
 
 
-class _MessageResult(Struct):
+class _MessageResult(Struct, gc=False):
     type: Literal["succeeded"]
     message: _Message
 
 
-class MessageLine(Struct):
+class MessageLine(Struct, gc=False):
     custom_id: Word
     result: _MessageResult
 
@@ -133,21 +133,21 @@ class MessageLine(Struct):
 # Gemini: a response of generateContent
 
 
-class _Part(Struct):
+class _Part(Struct, gc=False):
     text: str | None = None
     thought: bool | None = None
 
 
-class _Content(Struct):
+class _Content(Struct, gc=False):
     parts: list[_Part]
 
 
-class _Candidate(Struct, rename="camel"):
+class _Candidate(Struct, gc=False, rename="camel"):
     content: _Content
     finish_reason: Word
 
 
-class _GeminiUsage(Struct, rename="camel"):
+class _GeminiUsage(Struct, gc=False, rename="camel"):
     prompt_token_count: Count
     candidates_token_count: Count = 0
     thoughts_token_count: Count = 0
@@ -155,13 +155,13 @@ class _GeminiUsage(Struct, rename="camel"):
     tool_use_prompt_token_count: Count = 0
 
 
-class _Generated(Struct, rename="camel"):
+class _Generated(Struct, gc=False, rename="camel"):
     candidates: Annotated[list[_Candidate], Meta(min_length=1)]
     model_version: Word
     usage_metadata: _GeminiUsage
 
 
-class GeneratedLine(Struct):
+class GeneratedLine(Struct, gc=False):
     key: Word
     response: _Generated
     error: Nothing = None
