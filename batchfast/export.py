@@ -12,22 +12,20 @@ import json
 import uuid
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from batchfast.context import Context
 from batchfast.errors import ConfigError, StoreError
 from batchfast.jsonl import located_lines, replacing, sha256_of
 from batchfast.llms.typed import to_json
-from batchfast.parse import parse_reply
-from batchfast.records import Result, custom_id
-from batchfast.store import Answer, RequestRow, ShardRow
+from batchfast.records import custom_id
+from batchfast.replies import Given, Replies, processes_for, texts_of
+from batchfast.store import RequestRow
 
-Settled = TypeVar("Settled", Answer, RequestRow)
+Settled = TypeVar("Settled", Given, RequestRow)
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:batchfast:row").bytes
 
@@ -39,9 +37,6 @@ _ROW = (
 
 # Lines that are written together (count).
 _BLOCK = 256
-
-# Result files kept open at once while rows are written in grid order (count).
-_MAX_OPEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +130,16 @@ def _has_failures(ctx: Context) -> bool:
 def _rows(ctx: Context) -> Iterator[bytes]:
     occurrences = _Occurrences(ctx.run.requests)
     headings = [f"{provider.name}\n{provider.model_id}\n".encode() for provider in ctx.providers]
-    with Replies(ctx) as replies:
-        for index, line, answer in asked(ctx, ctx.store.answers(ctx.run.no)):
+    with processes_for(ctx.run.requests) as pool:
+        for index, line, given in asked(ctx, texts_of(ctx, pool)):
             asked_for = _identity(ctx, index, line, headings[index % len(headings)])
             occurrence = occurrences.count(int.from_bytes(asked_for[:8], "big"))
-            if answer is None:
+            if given is None:
                 continue
-            texts = parse_reply(replies.result(answer), ctx.grid.num_samples).texts
             about = _about_json(ctx, index)
-            for sample, text in enumerate(texts):
+            for sample, text in enumerate(given.texts):
                 row_uuid = _uuid5(b"%b\n%d\n%d" % (asked_for.hex().encode(), occurrence, sample))
-                yield _ROW % (row_uuid, to_json(text), *about, sample)
+                yield _ROW % (row_uuid, text, *about, sample)
 
 
 def _identity(ctx: Context, index: int, line: bytes, heading: bytes) -> bytes:
@@ -232,40 +226,6 @@ def _sent_lines(ctx: Context, entry: int) -> Iterator[bytes]:
         if row.entry == entry and row.attempt == 1:
             for _, line in located_lines(ctx.sent_file(row)):
                 yield line
-
-
-class Replies:
-    """Result lines by their place on disk, with a bounded number of files open."""
-
-    def __init__(self, ctx: Context) -> None:
-        self._ctx = ctx
-        self._shards: dict[int, ShardRow] = {row.id: row for row in ctx.store.shards(ctx.run.no)}
-        self._open: dict[tuple[int, str], FileIO] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with ExitStack() as stack:
-            for file in self._open.values():
-                stack.callback(file.close)
-
-    def result(self, outcome: Answer | RequestRow) -> Result:
-        shard = self._shards[outcome.shard_id]
-        file = self._file(shard, outcome.file or "output")
-        file.seek(outcome.offset or 0)
-        return self._ctx.providers[shard.entry].decode(file.read(outcome.length or 0))
-
-    def _file(self, shard: ShardRow, kind: str) -> FileIO:
-        place = shard.id, kind
-        file = self._open.pop(place, None)
-        if file is None:
-            if len(self._open) >= _MAX_OPEN:
-                self._open.pop(next(iter(self._open))).close()
-            # Lines stand in any order, so that what a buffer held beyond one would be read in vain.
-            file = self._ctx.result_file(shard, kind).open("rb", buffering=0)
-        self._open[place] = file
-        return file
 
 
 class _Occurrences:

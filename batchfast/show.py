@@ -6,8 +6,8 @@ from typing import Any
 
 from batchfast.context import Context
 from batchfast.errors import StoreError
-from batchfast.export import Replies
 from batchfast.parse import parse_reply
+from batchfast.replies import Replies
 
 
 def show(ctx: Context, index: int) -> dict[str, Any]:

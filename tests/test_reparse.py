@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batchfast import export, outcomes
+from batchfast import outcomes, replies
 from batchfast.cli import execute
 from batchfast.engine import cancel_run
 from batchfast.fake import FakeServer, Fault
@@ -154,7 +154,7 @@ def test_a_better_parser_makes_rows_of_what_came_before(
         return reply if reply.texts else reply._replace(texts=("one", "two"), error=None)
 
     monkeypatch.setattr(outcomes, "parse_reply", better)
-    monkeypatch.setattr(export, "parse_reply", better)
+    monkeypatch.setattr(replies, "parse_reply", better)
     data, failures = rebuilt(tmp_path)
     rows = [json.loads(line) for line in data.splitlines()]
     assert failures is None
