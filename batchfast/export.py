@@ -14,12 +14,13 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 
 from batchfast.context import Context
 from batchfast.errors import ConfigError, StoreError
-from batchfast.jsonl import located_lines, replacing, sha256_of
+from batchfast.jsonl import replacing, sha256_of
 from batchfast.llms.typed import to_json
 from batchfast.records import custom_id
 from batchfast.replies import Given, Replies, processes_for, texts_of
@@ -156,7 +157,7 @@ def _uuid5(name: bytes) -> bytes:
 
 
 def _about_json(ctx: Context, index: int) -> tuple[bytes, bytes, bytes, bytes, int, int]:
-    """What a row says about itself, as its template takes it: arithmetic on the run's snapshot."""
+    """As `_about`, in the order of a row's template."""
     cell = ctx.grid.cell(index)
     provider = ctx.provider_of(index)
     named = b", ".join([b"%b: %b" % (to_json(name), to_json(value)) for name, value in cell.metadata.items()])
@@ -224,8 +225,11 @@ def asked(ctx: Context, outcomes: Iterator[Settled]) -> Iterator[tuple[int, byte
 def _sent_lines(ctx: Context, entry: int) -> Iterator[bytes]:
     for row in ctx.store.shards(ctx.run.no):
         if row.entry == entry and row.attempt == 1:
-            for _, line in located_lines(ctx.sent_file(row)):
-                yield line
+            with ctx.sent_file(row).open("rb") as file:
+                yield from filter(None, map(_without_end, file))
+
+
+_without_end = methodcaller("rstrip", b"\r\n")
 
 
 class _Occurrences:

@@ -125,7 +125,7 @@ def _read_fast(text: str) -> list[str] | None:
         texts = _decode_samples(text).texts
     except ValueError:
         return None
-    return None if text.count("]") > 1 and _SECOND_KEY.search(text) else texts
+    return None if text.find("]") < text.rfind("]") and _SECOND_KEY.search(text) else texts
 
 
 def _validated(value: Any) -> list[str]:

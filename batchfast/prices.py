@@ -137,7 +137,9 @@ def dearest(
 def _price(usage: Usage, tiers: Tiers) -> float | None:
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
-    prices = next(prices for above, prices in tiers if usage.input_tokens > above)
+    prices = tiers[-1][1]
+    if len(tiers) > 1:
+        prices = next(prices for above, prices in tiers if usage.input_tokens > above)
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
     fresh = max(usage.input_tokens - cached - written, 0)
     return (

@@ -60,6 +60,31 @@ def test_opening_twice_migrates_once_and_keeps_the_nonce(tmp_path: Path) -> None
     database.conn.close()
 
 
+def test_an_outcome_takes_at_most_150_bytes(fake: FakeServer, tmp_path: Path) -> None:
+    """A million requests make a ledger of 150 MB at most, in whatever order their results came."""
+    count = 3000
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(topics=count, num_samples_per_prompt=1), fake=True)
+        row = home.store.shards(run.no)[0]
+        said = ("stop", "claude-sonnet-4-5-20250929", 2219, 1293, 1024, 512, 777, 0.0123456)
+        places = [index * 1709 % count for index in range(count)]
+        results = [
+            RequestRow(
+                run.no, index, 1, row.id, 1, "succeeded", 1, *said, None, None, None, "output", at * 100_000, 2600
+            )
+            for at, index in enumerate(places)
+        ]
+        before = used_bytes(home.store)
+        assert home.store.end_shard(row, "ended", results, Tally(succeeded=count, rows=count))
+        assert (used_bytes(home.store) - before) / count <= 150
+        assert [answer.idx for answer in home.store.answers(run.no)] == list(range(count))
+
+
+def used_bytes(store: Store) -> int:
+    (pages,), (size,) = (store.connection.execute(f"PRAGMA {of}").fetchone() for of in ("page_count", "page_size"))
+    return int(pages) * int(size)
+
+
 def test_outcomes_that_do_not_cover_a_shard_are_not_entered(fake: FakeServer, tmp_path: Path) -> None:
     """The ledger adds up or nothing happens."""
     with session(fake, tmp_path) as home:

@@ -290,13 +290,13 @@ def decode_usual(line: bytes) -> Result | None:
     if found is None:
         return None
     message, usage = found.result.message, found.result.message.usage
-    text = joined(block.text for block in message.content if block.type == "text")
+    text = joined([block.text for block in message.content if block.type == "text"])
     ending = _ENDINGS.get(message.stop_reason, "other")
-    used = next((block for block in message.content if block.type == "tool_use" and block.name == _TOOL), None)
-    if used is not None:
-        if used.input is None:
+    used = [block for block in message.content if block.type == "tool_use" and block.name == _TOOL]
+    if used:
+        if used[0].input is None:
             return None
-        text = typed.to_json(used.input).decode()
+        text = typed.to_json(used[0].input).decode()
         ending = "complete" if message.stop_reason == "tool_use" else ending
     read, written = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
     made = usage.output_tokens_details

@@ -343,7 +343,7 @@ def decode_usual(line: bytes) -> Result | None:
     return Result(
         found.key,
         "succeeded",
-        joined(part.text for part in candidate.content.parts if part.thought is not True),
+        joined([part.text for part in candidate.content.parts if part.thought is not True]),
         candidate.finish_reason,
         response.model_version,
         Usage(
