@@ -158,8 +158,7 @@ def _uuid5(name: bytes) -> bytes:
 
 def _about_json(ctx: Context, index: int) -> tuple[bytes, bytes, bytes, bytes, int, int]:
     """As `_about`, in the order of a row's template."""
-    cell = ctx.grid.cell(index)
-    provider = ctx.provider_of(index)
+    cell, provider = ctx.grid.cell(index), ctx.provider_of(index)
     named = b", ".join([b"%b: %b" % (to_json(name), to_json(value)) for name, value in cell.metadata.items()])
     model_id, language = to_json(provider.model_id), to_json(cell.language)
     return model_id, language, named, to_json(provider.name), cell.prompt_index, index

@@ -26,9 +26,12 @@ from batchfast.store import Answer, RequestRow, ShardRow
 # With fewer requests than this, starting processes takes longer than they save (count).
 _WORTH_PROCESSES = 200_000
 
-# Replies that are read together, and how many times as many are read ahead by each process (count).
+# Replies that are read together, and how many times as many wait to be written at most (count).
 _BLOCK = 500
-_AHEAD = 3
+_AHEAD = 10
+
+# More keep the one process that writes no busier (count).
+_MOST_PROCESSES = 3
 
 # Result files kept open at once (count).
 _MAX_OPEN = 64
@@ -79,7 +82,7 @@ def _read(blocks: Iterator[Block], pool: Executor | None) -> Iterator[tuple[list
     ahead: deque[tuple[list[Answer], Future[list[list[bytes]]]]] = deque()
     for block, places in blocks:
         ahead.append((block, pool.submit(texts_at, places)))
-        if len(ahead) > _AHEAD * (os.cpu_count() or 1):
+        if len(ahead) > _AHEAD:
             done, texts = ahead.popleft()
             yield done, texts.result()
     for done, texts in ahead:
@@ -108,7 +111,7 @@ def processes_for(requests: int) -> AbstractContextManager[Executor | None]:
         return nullcontext()
     from loky import ProcessPoolExecutor  # unlike the standard library's it does not run a user's script once more
 
-    pool: AbstractContextManager[Executor | None] = ProcessPoolExecutor(min(spare, 3))  # no more keep one writer busy
+    pool: AbstractContextManager[Executor | None] = ProcessPoolExecutor(min(spare, _MOST_PROCESSES))
     return pool
 
 
