@@ -514,11 +514,29 @@ def test_reasoning_is_counted_and_can_be_turned_off(client: openai.OpenAI) -> No
     assert chat.usage.completion_tokens_details.reasoning_tokens == 128  # type: ignore[union-attr]
 
 
-def test_a_file_name_of_any_script_can_be_downloaded(server: FakeServer, client: openai.OpenAI) -> None:
-    """Headers hold Latin letters only, so the name is quoted."""
-    file_id = upload(client, chat_line("a"), name="日本.jsonl")
-    answer = raw_get(server, f"/files/{file_id}/content")
-    assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''%E6%97%A5%E6%9C%AC.jsonl"
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("日本.jsonl", "filename*=utf-8''%E6%97%A5%E6%9C%AC.jsonl"),
+        ('a"b.jsonl', "filename*=utf-8''a%22b.jsonl"),
+        (r"a\b.jsonl", "filename*=utf-8''a%5Cb.jsonl"),
+        ("a\nx-b: c/d.jsonl", "filename*=utf-8''a%0Ax-b%3A%20c%2Fd.jsonl"),
+        ("a b;c=50%.jsonl", 'filename="a b;c=50%.jsonl"'),
+    ],
+)
+def test_a_file_of_any_name_can_be_downloaded(server: FakeServer, name: str, shown: str) -> None:
+    """Headers hold printable Latin letters only, and in quotes neither quotes nor backslashes: others are encoded."""
+    # Clients encode some of these themselves; this is what a form may hold.
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    parts = [('name="purpose"', "batch"), (f'name="file"; filename="{escaped}"', "{}")]
+    form = "".join(f"--X\r\ncontent-disposition: form-data; {head}\r\n\r\n{value}\r\n" for head, value in parts)
+    headers = {"authorization": "Bearer any", "content-type": "multipart/form-data; boundary=X"}
+    made = httpx2.post(
+        f"{server.base_urls['openai']}/files", headers=headers, content=f"{form}--X--\r\n".encode()
+    ).json()
+    assert made["filename"] == name
+    answer = raw_get(server, f"/files/{made['id']}/content")
+    assert answer.headers["content-disposition"] == f"attachment; {shown}"
 
 
 def test_a_null_input_file_is_a_missing_one(client: openai.OpenAI) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from batchfast.fake import FakeServer
+from batchfast.fake import FakeServer, Fault
 
 PARAMETERS = {
     "type": "object",
@@ -76,7 +76,14 @@ def test_a_function_that_is_only_offered_is_not_called(client: openai.OpenAI, ch
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"tool_choice": "required"}, "allowed only with 'tools'"),
+        ({"tool_choice": "required"}, "only allowed when 'tools' are specified"),
+        ({"tool_choice": "auto", "tools": []}, "only allowed when 'tools' are specified"),
+        ({"tools": [CHAT_TOOL], "tool_choice": {}}, "Invalid value for 'tool_choice': {}"),
+        ({"tools": [CHAT_TOOL], "tool_choice": {"type": "function"}}, r"'tool_choice\.function\.name'"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
+            """'f': schema must be a JSON Schema of 'type: "object"', got 'type: "array"'""",
+        ),
         ({"tools": [CHAT_TOOL], "tool_choice": "always"}, "Invalid value for 'tool_choice': 'always'"),
         (
             {"tools": [CHAT_TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}},
@@ -102,13 +109,110 @@ def test_tools_that_cannot_be_are_refused(client: openai.OpenAI, body: dict[str,
         chat(client, **body)
 
 
+def test_allowed_tools_may_force_one_of_them(client: openai.OpenAI) -> None:
+    """The first that is allowed and offered is called where one is required; else it is left to the model."""
+    tools: list[Any] = [{"type": "function", "function": {"name": "other"}}, CHAT_TOOL]
+    allowed = [{"type": "function", "function": {"name": "review"}}]
+    for mode, finish in (("required", "tool_calls"), ("auto", "stop")):
+        choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}
+        (answer,) = chat(client, tools=tools, tool_choice=choice).choices
+        assert answer.finish_reason == finish
+        called = [one.function.name for one in answer.message.tool_calls or [] if one.type == "function"]
+        assert called == (["review"] if mode == "required" else [])
+    flat = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "review"}]}
+    (item,) = respond(client, tools=[{"type": "function", "name": "other"}, TOOL], tool_choice=flat).output
+    assert (item.type, item.name) == ("function_call", "review")
+
+
+def test_tools_that_are_no_functions_are_not_called(client: openai.OpenAI) -> None:
+    """They are the service's own; the answer is a text, also where a tool is required."""
+    answer = respond(client, tools=[{"type": "web_search"}], tool_choice="required")
+    assert answer.output_text
+
+
+def test_a_function_without_parameters_is_called_with_none(client: openai.OpenAI) -> None:
+    """With an empty object, as the service does."""
+    for function in ({"name": "ping"}, {"name": "ping", "parameters": {}}, {"name": "ping", "strict": True}):
+        (answer,) = chat(client, tools=[{"type": "function", "function": function}], tool_choice="required").choices
+        (call,) = answer.message.tool_calls or []
+        assert call.type == "function"
+        assert call.function.arguments == "{}"
+
+
+def test_every_choice_calls_the_function(client: openai.OpenAI) -> None:
+    """Each with its own id and its own arguments."""
+    answer = chat(client, tools=[CHAT_TOOL], tool_choice="required", n=2)
+    calls = [call for one in answer.choices for call in one.message.tool_calls or [] if call.type == "function"]
+    assert len({call.id for call in calls}) == len({call.function.arguments for call in calls}) == 2
+
+
+def test_a_call_is_cut_where_the_limit_ends(client: openai.OpenAI) -> None:
+    """The finish says so instead of speaking of the call, and the arguments are half a JSON text."""
+    (answer,) = chat(client, tools=[CHAT_TOOL], tool_choice="required", max_tokens=2).choices
+    (call,) = answer.message.tool_calls or []
+    assert call.type == "function"
+    assert answer.finish_reason == "length"
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
+        json.loads(call.function.arguments)
+    response = respond(client, tools=[TOOL], tool_choice="required", max_output_tokens=2)
+    (item,) = response.output
+    assert isinstance(item, openai.types.responses.ResponseFunctionToolCall)
+    assert (response.status, item.status) == ("incomplete", "incomplete")
+
+
+def test_a_batch_calls_functions_and_may_refuse(server: FakeServer, client: openai.OpenAI) -> None:
+    """A line's body is that of the live answer; who refuses calls nothing; a bad tool is that line's error alone."""
+    forced = {"tools": [CHAT_TOOL], "tool_choice": "required"}
+    server.plan(Fault("refuse", custom_id="refused"))
+    lines = {"called": forced, "refused": forced, "wrong": {"tool_choice": "required"}}
+    data = "\n".join(
+        json.dumps(
+            {
+                "custom_id": name,
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "gpt-4.1", "messages": ASKED, **body},
+            }
+        )
+        for name, body in lines.items()
+    )
+    file = client.files.create(file=("in.jsonl", data.encode()), purpose="batch")
+    made = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    server.finish(made.id)
+    batch = client.batches.retrieve(made.id)
+    bodies = {
+        line["custom_id"]: line["response"]["body"]
+        for file_id in (batch.output_file_id, batch.error_file_id)
+        for line in map(json.loads, client.files.content(file_id or "").iter_lines())
+    }
+    assert bodies["wrong"]["error"]["param"] == "tool_choice"
+    called, refused = (
+        openai.types.chat.ChatCompletion.model_validate(bodies[name]).choices[0] for name in ("called", "refused")
+    )
+    assert (called.finish_reason, refused.finish_reason) == ("tool_calls", "stop")
+    (call,) = called.message.tool_calls or []
+    assert call.type == "function"
+    check(call.function.arguments)
+    assert (refused.message.tool_calls, bool(refused.message.refusal)) == (None, True)
+
+
+def test_nulls_are_as_good_as_nothing(client: openai.OpenAI) -> None:
+    """A response names the defaults instead, and an older limit holds where the newer one is null."""
+    answer = respond(client, tools=None, tool_choice=None, parallel_tool_calls=None, text={"format": None})
+    assert (answer.tools, answer.tool_choice, answer.parallel_tool_calls) == ([], "auto", True)
+    assert answer.text and answer.text.format and answer.text.format.type == "text"
+    assert chat(client, max_completion_tokens=None, max_tokens=3).choices[0].finish_reason == "length"
+
+
 def test_a_json_object_is_given_only_to_who_speaks_of_json(client: openai.OpenAI) -> None:
-    """In any case of letters, in any message; a schema needs no such word."""
+    """In any case of letters, in any message; the instructions of a response are none."""
     for_chat, for_response = {"type": "json_object"}, {"format": {"type": "json_object"}}
     with pytest.raises(openai.BadRequestError, match="must contain the word 'json'"):
         chat(client, response_format=for_chat)
     with pytest.raises(openai.BadRequestError, match="must contain the word 'json'"):
         respond(client, text=for_response)
+    with pytest.raises(openai.BadRequestError, match="must contain the word 'json'"):
+        respond(client, instructions="Answer in JSON.", text=for_response)
     asked = [{"role": "system", "content": "Answer in JSON."}, *ASKED]
     assert isinstance(
         json.loads(chat(client, messages=asked, response_format=for_chat).choices[0].message.content or ""), dict

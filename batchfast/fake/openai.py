@@ -162,8 +162,8 @@ class OpenAI:
         file = self.state.files.get(self.name, call.path["id"])
         if file is None:
             return no_file(call.path["id"])
-        plain = file.name.isascii() and file.name.isprintable() and '"' not in file.name
-        shown = f'filename="{file.name}"' if plain else f"filename*=utf-8''{quote(file.name)}"
+        plain = file.name.isascii() and file.name.isprintable() and not {'"', "\\"}.intersection(file.name)
+        shown = f'filename="{file.name}"' if plain else f"filename*=utf-8''{quote(file.name, safe='')}"
         headers = {"content-disposition": f"attachment; {shown}", **common_headers()}
         return send_file(self.state.files.path(file.id), headers, "application/octet-stream")
 

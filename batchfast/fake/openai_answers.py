@@ -62,19 +62,17 @@ def _chat_body(body: Json, replies: Sequence[Reply], ids: random.Random, when: f
 
 def _choice(index: int, reply: Reply, tool: Tool | None, ids: random.Random) -> Json:
     refused = reply.finish == "refusal"
-    called = tool is not None and not refused
     message: Json = {
         "role": "assistant",
-        "content": None if refused or called else reply.text,
-        "refusal": reply.text if refused else None,
-        "annotations": [],
+        "content": None if refused or tool is not None else reply.text,
     }
     finish = "length" if reply.finish == "length" else "stop"
-    if tool is not None and called:
+    if tool is not None and not refused:
         function = {"name": tool.name, "arguments": reply.text}
         message["tool_calls"] = [{"id": _call_id(ids), "type": "function", "function": function}]
         # Who asked for it by name hears of an ordinary stop.
         finish = "tool_calls" if finish == "stop" and not tool.named else finish
+    message |= {"refusal": reply.text if refused else None, "annotations": []}
     return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
 
 
@@ -100,7 +98,7 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
         "model": snapshot(str(body["model"])),
         "moderation": None,
         "output": _output(body, reply, status, ids),
-        "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
         "presence_penalty": 0.0,
         "previous_response_id": body.get("previous_response_id"),
         "prompt_cache_key": body.get("prompt_cache_key"),
@@ -111,12 +109,12 @@ def _response_body(body: Json, reply: Reply, ids: random.Random, when: float) ->
         "store": body.get("store", True),
         "temperature": body.get("temperature", 1.0),
         "text": {
-            "format": text.get("format", {"type": "text"}),
-            "verbosity": text.get("verbosity", "medium"),
+            "format": text.get("format") or {"type": "text"},
+            "verbosity": text.get("verbosity") or "medium",
         },
-        "tool_choice": body.get("tool_choice", "auto"),
+        "tool_choice": body.get("tool_choice") or "auto",
         "tool_usage": {"image_gen": _NO_IMAGES, "web_search": {"num_requests": 0}},
-        "tools": body.get("tools", []),
+        "tools": body.get("tools") or [],
         "top_logprobs": body.get("top_logprobs", 0),
         "top_p": body.get("top_p", 1.0),
         "truncation": body.get("truncation", "disabled"),

@@ -98,7 +98,7 @@ def _chat_asks(body: Json, model: str) -> list[Ask]:
     schema = json_schema(wanted, "response_format", f"{system}\n{user}", nested=True)
     tool = forced_tool(body, nested=True)
     older = as_whole(body.get("max_tokens"), "max_tokens")
-    limit = as_whole(body.get("max_completion_tokens", older), "max_completion_tokens")
+    limit = as_whole(body.get("max_completion_tokens"), "max_completion_tokens") or older
     as_text(body.get("reasoning_effort"), "reasoning_effort")
     seed = as_whole(body.get("seed"), "seed", least=-(1 << 63))
     choices = range(as_whole(body.get("n"), "n", most=_MAX_CHOICES) or 1)

@@ -6,7 +6,7 @@ A request that leaves the choice to the model is answered with text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,22 +43,44 @@ def forced_tool(body: Json, *, nested: bool) -> Tool | None:
     """
     offered = dict(_functions(body, nested=nested))
     choice = body.get("tool_choice")
-    if choice in (None, "none", "auto"):
+    left_open = choice in ("none", "auto")
+    if choice is None or (left_open and not nested):
         return None
     if not body.get("tools"):
-        raise Rejected(400, "Invalid value for 'tool_choice': it is allowed only with 'tools'.", param="tool_choice")
-    if choice == "required":
-        return next((Tool(name, schema, named=False) for name, schema in offered.items()), None)
-    if not isinstance(choice, dict):
-        raise Rejected(400, f"Invalid value for 'tool_choice': {choice!r}.", code="invalid_value", param="tool_choice")
-    if choice.get("type") != "function":
+        message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
+        raise Rejected(400, message, param="tool_choice")
+    if left_open:
         return None
-    name = as_object(choice.get("function"), "tool_choice.function").get("name") if nested else choice.get("name")
-    if not isinstance(name, str):
+    if choice == "required":
+        return _any_of(offered, offered)
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if not isinstance(kind, str):
+        raise Rejected(400, f"Invalid value for 'tool_choice': {choice!r}.", code="invalid_value", param="tool_choice")
+    if kind == "allowed_tools":
+        allowed = as_object(choice.get(kind), f"tool_choice.{kind}") if nested else choice
+        names = [_name(one, nested=nested) for one in as_objects(allowed.get("tools"), "tool_choice.tools")]
+        return _any_of(names, offered) if allowed.get("mode") == "required" else None
+    return _named(choice, offered, nested=nested) if kind == "function" else None
+
+
+def _any_of(names: Iterable[str], offered: Mapping[str, Mapping[str, Any]]) -> Tool | None:
+    """The first of the names that is a function; None where there are only tools of other kinds."""
+    return next((Tool(name, offered[name], named=False) for name in names if name in offered), None)
+
+
+def _named(choice: Json, offered: Mapping[str, Mapping[str, Any]], *, nested: bool) -> Tool:
+    name = _name(choice, nested=nested)
+    if not name:
         raise WrongType("tool_choice.function.name" if nested else "tool_choice.name", "a string")
     if name not in offered:
         raise Rejected(400, f"Tool choice '{name}' not found in 'tools' parameter.", param="tool_choice")
     return Tool(name, offered[name], named=True)
+
+
+def _name(choice: Json, *, nested: bool) -> str:
+    """What a choice calls its function; "" where it names none."""
+    name = as_object(choice.get("function"), "tool_choice.function").get("name") if nested else choice.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _functions(body: Json, *, nested: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -75,6 +97,8 @@ def _functions(body: Json, *, nested: bool) -> Iterator[tuple[str, Mapping[str, 
             raise Rejected(400, message, code="missing_required_parameter", param=missing)
         schema = as_schema(function.get("parameters"), f"{where}.parameters")
         problem = strict_problem(schema) if function.get("strict") else None
+        if schema and schema.get("type") != "object":
+            problem = f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'."
         if problem:
             message = f"Invalid schema for function '{name}': {problem}"
             raise Rejected(400, message, code="invalid_function_parameters", param=f"{where}.parameters")
