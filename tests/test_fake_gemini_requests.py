@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,9 +13,6 @@ import pytest
 
 from batchfast.fake import FakeServer, Fault
 from batchfast.fake import gemini_inline as inline
-from batchfast.fake.gemini import Gemini
-from batchfast.fake.state import State
-from tests.fidelity.gemini_facts import GEMINI
 
 MODEL = "/v1beta/models/gemini-2.5-flash"
 CONTENTS = [{"role": "user", "parts": [{"text": "Write a haiku about snow."}]}]
@@ -62,16 +58,6 @@ def create_inline(http: httpx2.Client, *requests: dict[str, Any]) -> str:
 def keys_of(http: httpx2.Client, batch: str) -> list[str]:
     found = http.get(f"/v1beta/{batch}").json()["response"]["responsesFile"]
     return [json.loads(line)["key"] for line in http.get(f"/v1beta/{found}:download").content.splitlines()]
-
-
-def test_every_route_has_a_fact(tmp_path: Path) -> None:
-    """A new one asks for its line in the table."""
-    state = State(tmp_path)
-    routes = {
-        f"{one.method} {one.path}".replace("POST /upload", "PUT /upload") for one in Gemini(state, "").endpoints()
-    }
-    state.close()
-    assert routes - {fact.call for fact in GEMINI.facts} == set()
 
 
 # Files

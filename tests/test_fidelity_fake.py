@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from batchfast.fake.anthropic import Anthropic
+from batchfast.fake.gemini import Gemini
+from batchfast.fake.openai import OpenAI
+from batchfast.fake.state import State
 from tests.fidelity import TABLES
 from tests.fidelity.drives import driven
 
@@ -20,3 +26,17 @@ def test_the_fake_comes_into_every_state_of_the_table(provider: str) -> None:
     """A fact that no answer is held against is no fact: each has been seen at least once."""
     seen = {entry for answer in driven(provider) for entry in TABLES[provider].check(answer)[0]}
     assert TABLES[provider].entries - seen == set()
+
+
+@pytest.mark.parametrize("service", [OpenAI, Anthropic, Gemini], ids=lambda one: one.name)
+def test_every_route_has_a_fact(tmp_path: Path, service: type[OpenAI | Anthropic | Gemini]) -> None:
+    """A new one asks for its line in the table."""
+    state = State(tmp_path)
+    routes = {_plain(f"{one.method} {one.path}") for one in service(state, "").endpoints()}
+    state.close()
+    assert routes - {_plain(fact.call) for fact in TABLES[service.name].facts} == set()
+
+
+def _plain(call: str) -> str:
+    """The pieces of an upload come by either method, and a base URL may end in the version."""
+    return call.replace("POST /upload", "PUT /upload").replace(" /v1/", " /")

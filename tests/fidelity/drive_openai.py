@@ -6,14 +6,24 @@ from typing import Any
 
 from tests.fidelity.calls import BAD_KEYS, Caller, jsonl
 
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+CHAT, RESPONSES, EMBEDDINGS = "/v1/chat/completions", "/v1/responses", "/v1/embeddings"
 MESSAGES = [{"role": "user", "content": "Two words about snow"}]
+# What a function may be called with, and the function as each endpoint writes it.
+_NOTE = {"name": "note", "parameters": {"type": "object", "properties": {"text": {"type": "string"}}}}
+CALLS: dict[str, list[dict[str, Any]]] = {
+    CHAT: [
+        {"tools": [{"type": "function", "function": _NOTE}], "tool_choice": choice}
+        for choice in ("required", {"type": "function", "function": {"name": "note"}})
+    ],
+    RESPONSES: [{"tools": [{"type": "function", **_NOTE}], "tool_choice": "required"}],
+}
 HOUR = 3600.0
 
 
 def request(name: str, endpoint: str = CHAT, **body: Any) -> dict[str, Any]:
     asked = {"messages": MESSAGES} if endpoint == CHAT else {"input": "Two words about snow"}
-    body = {"model": "gpt-4.1-mini", **asked, **body}
+    model = "text-embedding-3-small" if endpoint == EMBEDDINGS else "gpt-4.1-mini"
+    body = {"model": model, **asked, **body}
     return {"custom_id": name, "method": "POST", "url": endpoint, "body": body}
 
 
@@ -60,8 +70,10 @@ def _whole_lives(caller: Caller) -> None:
     look(caller, batch_id)
     for seconds in (60, 440, 470, 40):  # the model is known, in progress, finalizing, completed
         look(caller, batch_id, after_s=seconds)
-    batch_id = create(caller, request("a", RESPONSES), request("b", RESPONSES, max_output_tokens=1), endpoint=RESPONSES)
-    look(caller, batch_id, after_s=1000)
+    for endpoint, cut in ((RESPONSES, {"max_output_tokens": 1}), (EMBEDDINGS, {"dimensions": 8})):
+        calls = (request(f"c{number}", endpoint, **body) for number, body in enumerate(CALLS.get(endpoint, ())))
+        lines = (request("a", endpoint), request("b", endpoint, **cut), *calls)
+        look(caller, create(caller, *lines, endpoint=endpoint), after_s=1000)
     batch_id = create(caller, request("a", model="no-such-model"))
     look(caller, batch_id, after_s=1000)
     caller.call("GET", "/batches")
@@ -110,10 +122,12 @@ def _refusals(caller: Caller) -> None:
 
 
 def _live(caller: Caller) -> None:
-    for body in ({}, {"stream": True}, {"model": "no-such-model"}):
+    for body in ({}, {"stream": True}, {"model": "no-such-model"}, {"tool_choice": "required"}, *CALLS[CHAT]):
         caller.call("POST", "/chat/completions", json=request("a", **body)["body"])
-    for body in ({}, {"max_output_tokens": 1}, {"stream": True}):
+    for body in ({}, {"max_output_tokens": 1}, {"stream": True}, *CALLS[RESPONSES]):
         caller.call("POST", "/responses", json=request("a", RESPONSES, **body)["body"])
+    for body in ({}, {"encoding_format": "base64"}, {"input": []}):
+        caller.call("POST", "/embeddings", json=request("a", EMBEDDINGS, **body)["body"])
 
 
 def drive_expiry(caller: Caller) -> None:

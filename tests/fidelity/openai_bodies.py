@@ -1,12 +1,15 @@
-"""What OpenAI's models answer: a chat completion and a response, the same in a batch and at once."""
+"""What OpenAI's models answer: a chat completion, a response and vectors, the same in a batch and at once."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from tests.fidelity.shapes import Map
+from tests.fidelity.shapes import Map, Where
 
-CHAT = {
+CALL_ID = re.compile("call_[A-Za-z0-9]{24}")
+_FUNCTION = {"name": str, "arguments": str}
+_CHAT = {
     "id": re.compile(r"chatcmpl-[A-Za-z0-9]+"),
     "object": "chat.completion",
     "created": int,
@@ -17,6 +20,7 @@ CHAT = {
             "message": {
                 "role": "assistant",
                 "content": (str, None),
+                "tool_calls optional": [{"id": CALL_ID, "type": "function", "function": _FUNCTION}],
                 "refusal": (str, None),
                 "annotations since 2025-03": [object],
             },
@@ -39,6 +43,23 @@ CHAT = {
     "service_tier": "default",  # also in a batch
     "system_fingerprint": (str, None),
 }
+
+
+def _says_one_thing(choice: Any) -> bool:
+    message = choice["message"]
+    return sum(message.get(name) is not None for name in ("content", "tool_calls", "refusal")) == 1
+
+
+CHAT = Where(
+    _CHAT,
+    {
+        "each choice is a text, a refusal or calls": lambda one: all(map(_says_one_thing, one["choices"])),
+        # Not the other way round: a call asked for by name ends with an ordinary stop.
+        "who ends with calls has made some": lambda one: all(
+            choice["message"].get("tool_calls") for choice in one["choices"] if choice["finish_reason"] == "tool_calls"
+        ),
+    },
+)
 _TEXT = {"type": "output_text", "annotations": [object], "logprobs": [object], "text": str}
 _REFUSAL = {"type": "refusal", "refusal": str}
 _MESSAGE = {
@@ -55,6 +76,15 @@ _REASONING = {
     "content optional": [object],
     "encrypted_content optional": (str, None),
     "summary": [object],
+}
+# As a published answer of 2025 has it, in this order.
+_FUNCTION_CALL = {
+    "id": re.compile("fc_[0-9a-f]+"),
+    "type": "function_call",
+    "status": re.compile("completed|incomplete"),
+    "arguments": str,
+    "call_id": CALL_ID,
+    "name": str,
 }
 _KINDS = {"image_tokens": int, "text_tokens": int}
 _IMAGES = {
@@ -81,7 +111,7 @@ RESPONSE = {
     "max_tool_calls": (int, None),
     "model": str,
     "moderation since 2026": None,
-    "output": [(_MESSAGE, _REASONING)],
+    "output": [(_MESSAGE, _REASONING, _FUNCTION_CALL)],
     "parallel_tool_calls": bool,
     "presence_penalty since 2026": float,
     "previous_response_id": (str, None),
@@ -114,3 +144,17 @@ RESPONSE = {
     "user": (str, None),
     "metadata": Map(str),
 }
+# No recorded traffic has vectors: the fields are those of the SDK's types.
+EMBEDDINGS = Where(
+    {
+        "object": "list",
+        "data": [{"object": "embedding", "embedding": ([float], str), "index": int}],
+        "model": str,
+        "usage": {"prompt_tokens": int, "total_tokens": int},
+    },
+    {"its vectors are in the order of the input": lambda one: [v["index"] for v in one["data"]] == _counted(one)},
+)
+
+
+def _counted(one: Any) -> list[int]:
+    return list(range(len(one["data"])))

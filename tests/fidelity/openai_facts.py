@@ -1,4 +1,4 @@
-"""OpenAI's files and batches, and the two kinds of request a batch may hold here."""
+"""OpenAI's files and batches, and the three kinds of request a batch may hold here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tests.fidelity.facts import COMPACT, INDENTED, INDENTED_NEWLINE, SPACED, Answer, Fact, Layout, Lines, Table
-from tests.fidelity.openai_bodies import CHAT, RESPONSE
+from tests.fidelity.openai_bodies import CHAT, EMBEDDINGS, RESPONSE
 from tests.fidelity.shapes import Map, Shape, Since, Where
 
 FILE_ID = re.compile(r"file-[A-Za-z0-9]{22}([A-Za-z0-9]{2})?")
@@ -178,7 +178,11 @@ def kind_of_line(value: Any) -> str:
 
 
 OUTPUT = Lines(
-    {"chat.completion": answered(200, CHAT), "response": answered(200, RESPONSE)},
+    {
+        "chat.completion": answered(200, CHAT),
+        "response": answered(200, RESPONSE),
+        "list": answered(200, EMBEDDINGS),
+    },
     kind_of_line, SPACED,
 )  # fmt: skip
 ERRORS = Lines(
@@ -264,6 +268,8 @@ OPENAI = Table(
         Fact("POST /v1/chat/completions", HTTP_ERROR, status=404, headers=JSON),
         Fact("POST /v1/responses", RESPONSE, headers=LIVE),
         Fact("POST /v1/responses", HTTP_ERROR, status=400, headers=JSON),
+        Fact("POST /v1/embeddings", EMBEDDINGS, headers=LIVE),
+        Fact("POST /v1/embeddings", HTTP_ERROR, status=400, headers=JSON),
         Fact("* *", BAD_KEY, "bad key", 401, headers=REFUSED),
     ],
     _state_of,
