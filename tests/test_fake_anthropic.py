@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ SCHEMA = {
     "required": ["texts"],
     "additionalProperties": False,
 }
+
+THINKING = {"type": "enabled", "budget_tokens": 1024}
 
 
 @pytest.fixture
@@ -119,6 +122,48 @@ def test_sampling_parameters_depend_on_the_version(server: FakeServer, client: a
     batch_id = submit(old, request("warm", temperature=0.5))
     server.finish(batch_id)
     assert results(client, batch_id)["warm"].type == "succeeded"
+
+
+def test_thinking_comes_before_the_answer(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """A signed block of its own, and its tokens are output that is charged; the answer is as it is without."""
+    server.plan(Fault("refuse", custom_id="refused"))
+    thinking = {"plain": None, "deep": THINKING, "hidden": {**THINKING, "display": "omitted"}}
+    made = [request(name, **({"thinking": one} if one else {})) for name, one in thinking.items()]
+    batch_id = submit(client, *made, request("refused", thinking=THINKING))
+    server.finish(batch_id)
+    got = {name: one.message for name, one in results(client, batch_id).items()}
+    thought, text = got["deep"].content
+    assert isinstance(thought, anthropic.types.ThinkingBlock)
+    assert thought.thinking
+    assert base64.b64decode(thought.signature, validate=True)
+    assert got["plain"].content == [text]
+    assert (got["hidden"].content[0].thinking, got["hidden"].content[1]) == ("", text)
+    assert [one.type for one in got["refused"].content] == ["thinking"]
+    tokens = {name: one.usage.output_tokens_details.thinking_tokens for name, one in got.items()}
+    assert tokens["plain"] == 0 < tokens["deep"] == tokens["hidden"]
+    assert got["deep"].usage.output_tokens == got["plain"].usage.output_tokens + tokens["deep"]
+    assert server.ledger()["anthropic"]["output_tokens"] == sum(one.usage.output_tokens for one in got.values())
+
+
+def test_thinking_takes_its_part_of_the_limit(server: FakeServer, client: anthropic.Anthropic) -> None:
+    """The answer is cut where both together reach it; a live message is counted as one of a batch."""
+    messages: Any = [{"role": "user", "content": "Write 4000 words about snow."}]
+    message = client.messages.create(
+        model="claude-haiku-4-5",
+        max_tokens=1025,
+        messages=messages,
+        thinking=THINKING,  # type: ignore[arg-type]
+    )
+    assert (message.stop_reason, message.usage.output_tokens) == ("max_tokens", 1025)
+    assert server.ledger()["anthropic"]["output_tokens"] == 1025
+
+
+@pytest.mark.parametrize("kind", ["disabled", "adaptive"])
+def test_thinking_is_not_forced_on_anybody(client: anthropic.Anthropic, kind: str) -> None:
+    """Only where it is enabled; left to the model, this one answers at once, also through a tool it must use."""
+    params = request("a", thinking={"type": kind}, tools=[{"name": "save"}], tool_choice={"type": "any"})["params"]
+    (block,) = client.messages.create(**params).content
+    assert block.type == "tool_use"
 
 
 def test_forced_tool_is_called(server: FakeServer, client: anthropic.Anthropic) -> None:
@@ -338,9 +383,14 @@ def test_async_client_goes_the_same_way(server: FakeServer) -> None:
         ({"top_k": "x"}, "top_k"),
         ({"stop_sequences": "a"}, "stop_sequences: Input should be a valid list of strings"),
         ({"thinking": "x"}, "thinking"),
+        ({"thinking": {}}, "'adaptive', 'disabled', 'enabled'"),
+        ({"thinking": {"type": "enabled"}}, "thinking.enabled.budget_tokens: Field required"),
+        ({"thinking": {**THINKING, "budget_tokens": 1023}}, "Input should be greater than or equal to 1024"),
+        ({"thinking": THINKING, "max_tokens": 1024}, "`max_tokens` must be greater than `thinking.budget_tokens`"),
+        ({"thinking": THINKING, "temperature": 0.5}, "`temperature` may only be set to 1 when thinking is enabled"),
         (
-            {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 100},
-            "thinking.budget_tokens: Input should be less than max_tokens",
+            {"thinking": THINKING, "tools": [{"name": "save"}], "tool_choice": {"type": "any"}},
+            "Thinking may not be enabled when tool_choice forces tool use",
         ),
     ],
 )

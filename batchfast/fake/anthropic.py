@@ -16,7 +16,7 @@ from typing import Any
 from starlette.responses import Response
 
 from batchfast.fake.anthropic_batch import ARCHIVED_AFTER_S, batch_object, id_of, result_line
-from batchfast.fake.anthropic_body import find_problem, message_body, new_id, read_ask
+from batchfast.fake.anthropic_body import count_output, find_problem, message_body, new_id, read_ask
 from batchfast.fake.anthropic_files import AnthropicFiles
 from batchfast.fake.anthropic_wire import common_headers, error_response, json_response, no_batch
 from batchfast.fake.bigjson import NoArray, iter_member
@@ -180,7 +180,7 @@ class Anthropic:
             return error_response(*problem)
         ids = FRESH
         reply = answer(read_ask(params), seed=self.state.seed, words=self.state.words)
-        self.state.count_answer(self.name, params["model"], reply.input_tokens, reply.output_tokens)
+        self.state.count_answer(self.name, params["model"], reply.input_tokens, count_output(params, reply))
         return json_response(message_body(params, reply, ids, tier="standard"))
 
     def _seen(self, batch: Batch, now: float, origin: str) -> Json:

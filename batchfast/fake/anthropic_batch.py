@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from batchfast.fake.anthropic_body import find_problem, message_body, new_id, read_ask
+from batchfast.fake.anthropic_body import count_output, find_problem, message_body, new_id, read_ask
 from batchfast.fake.anthropic_wire import compact, error_type
 from batchfast.fake.records import DAY_S, Batch, Line
 from batchfast.fake.results import Wanted
@@ -73,4 +73,4 @@ def result_line(wanted: Wanted, version: str) -> Line:
     reply = wanted.reply(read_ask(params))
     result = {"type": "succeeded", "message": message_body(params, reply, wanted.ids, tier="batch")}
     line = compact({"custom_id": wanted.custom_id, "result": result})
-    return Line(line, "succeeded", "output", reply.input_tokens, reply.output_tokens, params["model"])
+    return Line(line, "succeeded", "output", reply.input_tokens, count_output(params, reply), params["model"])

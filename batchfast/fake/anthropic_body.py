@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from batchfast.fake.anthropic_thinking import check_thinking, thinking_blocks, thinking_tokens
 from batchfast.fake.ids import ALPHANUMERIC, letters
 from batchfast.fake.replies import Ask, Reply
 from batchfast.fake.shapes import WrongType, as_number, as_object, as_objects, as_parts, as_schema, as_text, as_whole
@@ -39,18 +40,18 @@ Problem = tuple[int, str]
 def message_body(params: Json, reply: Reply, ids: random.Random, *, tier: str) -> Json:
     refused = reply.finish == "refusal"
     stop = {"stop": "end_turn", "length": "max_tokens", "refusal": "refusal"}[reply.finish]
-    content: list[Json] = [] if refused else [{"type": "text", "text": reply.text}]
+    answered: list[Json] = [] if refused else [{"type": "text", "text": reply.text}]
     tool = _forced_tool(params)
     if tool is not None and not refused:
         called = {"id": "toolu_" + new_id(ids), "name": tool["name"], "input": reply.value or {}}
-        content = [{"type": "tool_use", **called}]
+        answered = [{"type": "tool_use", **called}]
         stop = "tool_use" if reply.finish == "stop" else stop
     return {
         "model": _SNAPSHOTS.get(params["model"], params["model"]),
         "id": "msg_" + new_id(ids),
         "type": "message",
         "role": "assistant",
-        "content": content,
+        "content": [*thinking_blocks(params, ids), *answered],
         "stop_reason": stop,
         "stop_sequence": None,
         "stop_details": {"type": "refusal", "category": None, "explanation": None} if refused else None,
@@ -59,12 +60,17 @@ def message_body(params: Json, reply: Reply, ids: random.Random, *, tier: str) -
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-            "output_tokens": reply.output_tokens,
-            "output_tokens_details": {"thinking_tokens": 0},
+            "output_tokens": count_output(params, reply),
+            "output_tokens_details": {"thinking_tokens": thinking_tokens(params)},
             "service_tier": tier,
             "inference_geo": "global",
         },
     }
+
+
+def count_output(params: Json, reply: Reply) -> int:
+    """Tokens written, thinking among them."""
+    return reply.output_tokens + thinking_tokens(params)
 
 
 def read_ask(params: Json) -> Ask:
@@ -75,7 +81,7 @@ def read_ask(params: Json) -> Ask:
     else:
         schema = ((params.get("output_config") or {}).get("format") or {}).get("schema")
     system = _text(params.get("system"))
-    return Ask(params["model"], system, "\n".join(messages), schema, params["max_tokens"])
+    return Ask(params["model"], system, "\n".join(messages), schema, params["max_tokens"] - thinking_tokens(params))
 
 
 def _text(content: object) -> str:
@@ -118,12 +124,11 @@ def _find_problem(params: Json, version: str) -> Problem | None:
     as_number(params.get("top_p"), "top_p", least=0, most=1)
     as_whole(params.get("top_k"), "top_k", least=0)
     _check_stops(params.get("stop_sequences"))
-    _check_thinking(params)
     as_parts(params.get("system"), "system")
     _check_tools(params)
     if model.startswith("no-such-"):
         return 404, f"model: {model}"
-    wrong = _wrong_messages(params["messages"]) or _wrong_output(params, model)
+    wrong = check_thinking(params) or _wrong_messages(params["messages"]) or _wrong_output(params, model)
     choice = params.get("tool_choice") or {}
     if wrong is None and choice.get("type") == "tool" and _forced_tool(params) is None:
         wrong = f"tool_choice: Tool '{choice.get('name')}' not found in provided tools"
@@ -133,13 +138,6 @@ def _find_problem(params: Json, version: str) -> Problem | None:
 def _check_stops(stops: object) -> None:
     if stops is not None and not (isinstance(stops, list) and all(isinstance(one, str) for one in stops)):
         raise WrongType("stop_sequences", "a valid list of strings")
-
-
-def _check_thinking(params: Json) -> None:
-    thinking = as_object(params.get("thinking"), "thinking")
-    budget = as_whole(thinking.get("budget_tokens"), "thinking.budget_tokens", least=1024)
-    if budget is not None and budget >= params["max_tokens"]:
-        raise WrongType("thinking.budget_tokens", "less than max_tokens")
 
 
 def _check_tools(params: Json) -> None:

@@ -9,6 +9,7 @@ from tests.fidelity.calls import BAD_KEYS, Caller
 BATCHES = "/v1/messages/batches"
 FILES = "/v1/files"
 TOOL = {"name": "note", "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}
+THINKING = {"max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
 HOUR = 3600.0
 
 
@@ -35,9 +36,8 @@ def look(caller: Caller, batch_id: str, *, after_s: float = 0) -> None:
 def drive(caller: Caller) -> None:
     """The fake's batches must take 1000 seconds."""
     tool = {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "note"}}
-    ended = create(
-        caller, request("a"), request("b", **tool), request("c", model="no-such-model"), request("d", top_q=1)
-    )
+    bad = (request("c", model="no-such-model"), request("d", top_q=1))
+    ended = create(caller, request("a"), request("b", **tool), *bad, request("e", **THINKING))
     look(caller, ended)
     caller.call("GET", f"{BATCHES}/{ended}/results")
     look(caller, ended, after_s=1000)
@@ -50,7 +50,7 @@ def drive(caller: Caller) -> None:
     caller.call("GET", BATCHES, params={"limit": 1, "before_id": ended})
     caller.call("DELETE", f"{BATCHES}/{canceled}")
     _refusals(caller)
-    for params in ({}, tool, {"top_q": 1}, {"model": "no-such-model"}):
+    for params in ({}, tool, THINKING, {"top_q": 1}, {"model": "no-such-model"}):
         caller.call("POST", "/v1/messages", json=request("a", **params)["params"])
     _files(caller)
     look(caller, ended, after_s=29 * 24 * HOUR)
