@@ -389,6 +389,16 @@ def test_a_listing_that_fails_is_a_warning(fake: FakeServer, plan: Plan, tmp_pat
     assert "could not be searched for leftovers: openai find: HTTP 500" in message
 
 
+def test_the_command_that_cancels_says_where_its_key_is(tmp_path: Path) -> None:
+    """A shell does not know the variables of a .env."""
+    account = provider("openai")
+    account.dotenv_files = (tmp_path / ".env",)
+    (tmp_path / ".env").write_text(f"OPENAI_API_KEY={CANARY}\n")
+    advice = leftovers.how_to_cancel(account, "batch_1")
+    assert advice.startswith(f"cancel it (first set OPENAI_API_KEY as in {tmp_path / '.env'}): curl")
+    assert CANARY not in advice
+
+
 # the command
 
 

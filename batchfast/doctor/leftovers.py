@@ -122,9 +122,7 @@ def _nameless(provider: Provider, runs: _Runs, batches: list[ListedBatch]) -> It
     for snapshot in running:
         if snapshot.remote_id in runs.given_up:
             message = f"anthropic batch {snapshot.remote_id} may be a shard that was sent again, and runs and costs"
-            yield Finding(
-                "leftovers", "warning", message, f"cancel it: {_cancel_command(provider, snapshot.remote_id)}"
-            )
+            yield Finding("leftovers", "warning", message, how_to_cancel(provider, snapshot.remote_id))
     others = sum(snapshot.remote_id not in runs.given_up and _may_be_ours(snapshot, runs) for snapshot in running)
     if others:
         which = count(others, "running batch", "running batches")
@@ -152,7 +150,7 @@ def _orphan(provider: Provider, runs: _Runs, run: str, snapshot: BatchSnapshot) 
         return Finding("leftovers", "note", f"{about} has no owner yet", f"adopt it with: batchfast collect {run}")
     why = "no shard owns it" if run in runs.known else "which this home does not know"
     if snapshot.outcome is None:
-        advice = f"cancel it: {_cancel_command(provider, snapshot.remote_id)}"
+        advice = how_to_cancel(provider, snapshot.remote_id)
         return Finding("leftovers", "error", f"{about}: {why}, and it runs and costs", advice)
     if run in runs.known:
         advice = "nothing is missing: the run has answers of its own; delete it at the provider if you like"
@@ -161,8 +159,14 @@ def _orphan(provider: Provider, runs: _Runs, run: str, snapshot: BatchSnapshot) 
     return Finding("leftovers", "warning", f"{about}, {why}: its answers were paid for and not collected", advice)
 
 
+def how_to_cancel(provider: Provider, remote_id: str) -> str:
+    """What cancels a batch by hand; the key stays in its variable, which a shell knows only from its environment."""
+    place = provider.key_place() or ""
+    first = f"cancel it (first set {place.replace(' in ', ' as in ', 1)})" if place.endswith(".env") else "cancel it"
+    return f"{first}: {_cancel_command(provider, remote_id)}"
+
+
 def _cancel_command(provider: Provider, remote_id: str) -> str:
-    """What cancels a batch by hand; the key stays in its variable."""
     key = f"${provider.api_key_env or provider.key_variables[0]}"
     paths = {
         "openai": f"/batches/{remote_id}/cancel",
