@@ -125,6 +125,18 @@ def test_clean_waits_too(
     assert process.returncode == 0
 
 
+def test_clean_waits_for_a_run_that_has_not_settled(
+    waiting_run: tuple[Home, str], started: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    """Its holder may be the one that settles it: whether it has is asked afterwards."""
+    home, run_id = waiting_run
+    with run_lock(home, run_id, SystemTime()):
+        process = started("clean")
+        _until_it_waits(process)
+    assert "has not settled yet" in process.communicate()[1]
+    assert process.returncode == 3
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither signal")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_the_wait_ends_with_ctrl_c_or_a_kill(
