@@ -75,7 +75,7 @@ def reparse(
         target, force: As in `write_dataset`.
 
     Raises:
-        StoreError: A file that is needed is gone or damaged, or `target` is the run's own dataset and would lose rows.
+        StoreError: A file that is needed is gone or damaged, or `target` may hold rows that the files no longer give.
         ConfigError: As in `write_dataset`.
     """
     with (
@@ -84,10 +84,11 @@ def reparse(
     ):
         ctx = _context(home, run_id, target, clock, store, known)
         lost = list(_lost(ctx, known)) if known else []
-        if lost and known and target == Path(known.run.output_file):
+        own = known is not None and target.resolve() == Path(known.run.output_file).resolve()
+        if lost and (own or (target.exists() and not force)):  # rows may stand there that no file gives any more
             raise StoreError(
-                f"run {run_id}: {lost[0]}; its dataset was left as it is. Restore the file from a backup, or write "
-                "what is left to another file with -o FILE"
+                f"run {run_id}: {lost[0]}, so {target} was left as it is; restore the file from a backup, or write "
+                "what is left to a new file with -o FILE"
             )
         last_words = _LastWords(ctx)
         for row in store.shards(ctx.run.no):

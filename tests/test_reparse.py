@@ -387,7 +387,7 @@ def test_a_dataset_is_not_replaced_by_a_smaller_one(
         with (folder / "results" / f"{again.stem}.output.jsonl").open("r+b") as file:
             file.truncate(100)
     assert execute(["collect", "--reparse"]) == 1
-    assert "its dataset was left as it is" in capsys.readouterr().err
+    assert f"{out} was left as it is" in capsys.readouterr().err
     assert out.read_bytes() == before
     assert execute(["collect", "--reparse", "-o", "left.jsonl"]) == 3
     assert "lost: " in capsys.readouterr().err
@@ -413,3 +413,21 @@ def test_without_a_database_the_same_line_gives_the_same_file(
     assert "is lost, and with it what is known of" in capsys.readouterr().out
     assert execute(["status"]) == 1
     assert "collect RUN --reparse -o FILE" in capsys.readouterr().err
+
+
+def test_a_copy_of_the_dataset_is_not_replaced_by_a_smaller_one_either(
+    fake: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under whatever name it stands: only --force, or a new file, takes less than what once was there."""
+    run, path = collected(fake, tmp_path, provider(max_requests_per_batch=2), topics=4)
+    before = path.read_bytes()
+    copy, link = tmp_path / "copy.jsonl", tmp_path / "link.jsonl"
+    assert execute(["collect", "--reparse", "-o", str(copy)]) == 0
+    link.symlink_to(path)
+    next((tmp_path / ".batchfast" / "runs" / run.id / "results").iterdir()).unlink()
+    for target in (path, copy, link):
+        assert execute(["collect", "--reparse", "-o", str(target)]) == 1
+        assert f"{target} was left as it is" in capsys.readouterr().err
+        assert target.read_bytes() == before
+    assert execute(["collect", "--reparse", "-o", str(copy), "--force"]) == 3
+    assert len(copy.read_bytes().splitlines()) == 4
