@@ -78,9 +78,18 @@ def write_partial(ctx: Context, target: Path) -> tuple[Path, int]:
 
 def dataset_sha256(ctx: Context) -> str:
     """Hash of the dataset as the raw files on disk give it now: of what `write_dataset` would write."""
+    return _sha256(_rows(ctx))
+
+
+def failures_sha256(ctx: Context) -> str:
+    """As `dataset_sha256`, of the failures file."""
+    return _sha256(_failures(ctx))
+
+
+def _sha256(lines: Iterator[bytes]) -> str:
     digest = hashlib.sha256()
-    for row in _rows(ctx):
-        digest.update(row)
+    for line in lines:
+        digest.update(line)
     return digest.hexdigest()
 
 

@@ -23,10 +23,10 @@ from batchfast.clock import Clock, iso
 from batchfast.collect import MISSING, result_lines
 from batchfast.context import Context
 from batchfast.errors import StoreError
-from batchfast.export import Written, dataset_sha256, write_dataset
+from batchfast.export import Written, dataset_sha256, failures_sha256, write_dataset
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
-from batchfast.jsonl import located_lines, sha256_of
+from batchfast.jsonl import located_lines
 from batchfast.llms.base import Provider
 from batchfast.outcomes import Absent, end_shard
 from batchfast.rawfiles import collected_files
@@ -96,9 +96,10 @@ def reparse(
         open_requests = sum(1 for _ in last_words.open())
         # Where nobody knows better, an open request has failed: each is in one of the two files.
         store.choose_finals(ctx.run.no, last_words.open() if known else ())
-        # Without a database nothing tells whose a file is, but the same rows are the same dataset.
-        same = known is None and target.is_file() and sha256_of(target) == dataset_sha256(ctx)
-        written = write_dataset(ctx, target, force=force or same)
+        if known is None:  # nothing tells whose a file is, but one with the same content is the same file
+            for sha256 in (dataset_sha256(ctx), failures_sha256(ctx)):
+                store.record_output(ctx.run.no, target, sha256)
+        written = write_dataset(ctx, target, force=force)
         return Rebuilt(written, ctx.run.requests, open_requests, store.failure_reasons(ctx.run.no), lost)
 
 

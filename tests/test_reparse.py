@@ -431,3 +431,20 @@ def test_a_copy_of_the_dataset_is_not_replaced_by_a_smaller_one_either(
         assert target.read_bytes() == before
     assert execute(["collect", "--reparse", "-o", str(copy), "--force"]) == 3
     assert len(copy.read_bytes().splitlines()) == 4
+
+
+def test_without_a_database_another_failures_file_is_left_alone(
+    fake: FakeServer, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rows are the same, but the reasons beside them were better known then: both go beside, time and again."""
+    plan(Fault("drop", custom_id="-0-1$"))
+    run, path = collected(fake, tmp_path, topics=3, conduct=Conduct(max_attempts=1))
+    failures = path.with_name("out.failures.jsonl")
+    failures.write_bytes(failures.read_bytes() + b'{"reason": "a note by hand"}\n')
+    data = both(path)
+    lose_database(tmp_path)
+    other = tmp_path / f"out.{run.id}.jsonl"
+    for _ in range(2):
+        execute(["collect", "--reparse", "-o", str(path)])
+        assert capsys.readouterr().out.strip() == str(other)
+        assert (both(path), other.read_bytes()) == (data, data[0])
