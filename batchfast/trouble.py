@@ -22,6 +22,16 @@ def is_damaged(exc: sqlite3.DatabaseError) -> bool:
     return primary_code(exc) in _DAMAGED
 
 
+def is_closed(exc: sqlite3.DatabaseError) -> bool:
+    """Whether SQLite may not write where the database lies, without which it often cannot read either."""
+    return primary_code(exc) in _CLOSED
+
+
+def is_read_only(exc: OSError) -> bool:
+    """Whether a file or a folder may not be written, by its permissions or as the whole filesystem is."""
+    return exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def database_trouble(exc: sqlite3.DatabaseError, database: object) -> str | None:
     """What is wrong with the database that a person can do something about; None where it is our own mistake."""
     code = primary_code(exc)
@@ -29,12 +39,12 @@ def database_trouble(exc: sqlite3.DatabaseError, database: object) -> str | None
         return f"{database} is in use by another program ({exc}); try again"
     if code in NO_ROOM:
         return f"{database}: the disk is full or fails ({exc}); free space and run the same command: nothing is lost"
-    if code in _CLOSED:
+    if is_closed(exc):
         return (
             f"{database} cannot be written ({exc}), which SQLite needs also to read; make the folder writable, or copy "
             "the home and name the copy with --home DIR"
         )
-    if code in _DAMAGED:
+    if is_damaged(exc):
         return (
             f"{database} is damaged ({exc}); restore it from a backup; raw results stay in runs/, "
             "and a dataset is made of them with: batchfast collect RUN --reparse -o FILE"

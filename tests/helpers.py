@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from batchfast.fake import FakeServer
 from batchfast.home import Home
@@ -63,3 +71,24 @@ def session(fake: FakeServer, folder: Path, clock: FakeClock | None = None) -> S
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def powerless(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command line in a process that the permissions of files bind, also where root runs the tests."""
+    setpriv: list[str] = []
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("permissions do not bind root, and there is no setpriv to give that up")
+        setpriv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    line = [*setpriv, sys.executable, "-m", "batchfast", *words]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+
+
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """For the length of the block."""
+    folder.chmod(0o500)
+    try:
+        yield
+    finally:
+        folder.chmod(0o700)

@@ -18,7 +18,7 @@ from batchfast.fake import FakeServer, Fault
 from batchfast.home import Home
 from batchfast.session import Session
 from batchfast.store import RunRow
-from tests.helpers import MODELS, FakeClock, provider, session, spec
+from tests.helpers import MODELS, FakeClock, powerless, provider, session, spec
 
 Plan = Callable[..., None]
 ALL = sorted(MODELS)
@@ -429,3 +429,25 @@ def test_a_database_in_use_is_not_taken_for_a_damaged_one(fake: FakeServer, tmp_
         with pytest.raises(sqlite3.OperationalError):
             home.store.damage()
         home.store.connection.set_progress_handler(None, 0)
+
+
+def test_a_home_that_cannot_be_opened_is_a_finding(fake: FakeServer, tmp_path: Path) -> None:
+    """In the report, among the others; not an end without one."""
+    with session(fake, tmp_path) as home:
+        settle(home, submit(home, "openai"))
+    (tmp_path / ".batchfast" / "state.db").chmod(0)
+    done = powerless(tmp_path, "doctor", "--fake", "--json")
+    assert done.returncode == 0, done.stderr
+    ((check, message),) = [
+        (one["check"], one["message"]) for one in json.loads(done.stdout)["findings"] if one["level"] == "error"
+    ]
+    assert check == "home"
+    assert "cannot be written" in message and "copy the home" in message
+
+
+def test_a_file_in_the_place_of_the_home_is_an_error(fake: FakeServer, tmp_path: Path) -> None:
+    """Nothing could be submitted from there."""
+    (tmp_path / ".batchfast").write_text("")
+    ((check, level, message, advice),) = bad(examine(fake, tmp_path))
+    assert (check, level, message) == ("home", "error", f"{tmp_path / '.batchfast'} is no folder")
+    assert "--home DIR" in advice

@@ -21,7 +21,7 @@ from batchfast.parse import Reply, parse_reply
 from batchfast.records import Result
 from batchfast.spec import Conduct
 from batchfast.store import RunRow
-from tests.helpers import MODELS, provider, read, session, spec
+from tests.helpers import MODELS, powerless, provider, read, session, spec, unwritable
 
 Plan = Callable[..., None]
 Bytes = tuple[bytes, bytes | None]
@@ -448,3 +448,22 @@ def test_without_a_database_another_failures_file_is_left_alone(
         execute(["collect", "--reparse", "-o", str(path)])
         assert capsys.readouterr().out.strip() == str(other)
         assert (both(path), other.read_bytes()) == (data, data[0])
+
+
+@pytest.mark.parametrize("database", ["closed", "lost", "read-only"])
+def test_a_home_that_cannot_be_written_still_gives_its_dataset(fake: FakeServer, tmp_path: Path, database: str) -> None:
+    """Its files are read as they are, without its lock; nothing is written but what was asked for."""
+    _, path = collected(fake, tmp_path, topics=2)
+    home = tmp_path / ".batchfast"
+    if database == "lost":
+        lose_database(tmp_path)
+    else:
+        (home / "state.db").chmod(0o400 if database == "read-only" else 0)
+    for lock in (home / "runs").glob("*.lock"):
+        lock.unlink()
+    with unwritable(home / "runs"):
+        again = tmp_path / "again.jsonl"
+        done = powerless(tmp_path, "collect", "--reparse", "-o", str(again))
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written: its files are read as they are, without its lock" in done.stderr
+    assert again.read_bytes() == path.read_bytes()

@@ -11,7 +11,7 @@ import click
 from batchfast.cli.codes import DONE, ERROR, NOT_READY
 from batchfast.cli.finding import find_home, resolve, target_of
 from batchfast.cli.options import current, say, say_waiting
-from batchfast.clock import SystemClock
+from batchfast.clock import Clock, SystemClock
 from batchfast.errors import StoreError
 from batchfast.home import Home, run_folders
 from batchfast.lock import run_lock
@@ -20,7 +20,7 @@ from batchfast.runs import is_fake
 from batchfast.store import RunRow, Store
 from batchfast.store.rebuilt import Known
 from batchfast.terminal import json_line
-from batchfast.trouble import is_damaged
+from batchfast.trouble import is_closed, is_damaged, is_read_only
 from batchfast.views import count, failures_line
 
 
@@ -34,32 +34,45 @@ def rebuild(name: str | None, output: Path | None, *, force: bool, wait: bool) -
         if run is None and output is None:
             raise click.UsageError("the output file stood in the database: say where to write, with -o FILE")
         target = target_of(run, output) if run else Path(output or "").absolute()
-        stack.enter_context(run_lock(home, run_id, clock, say_waiting if wait else None))
+        _hold(home, run_id, clock, stack, wait=wait)
         known = _known(home, store, run) if store and run else None
         rebuilt = reparse(home, run_id, target, clock, known=known, force=force)
     return _report(home, run_id, rebuilt, target)
 
 
 def _store(home: Home, stack: ExitStack) -> Store | None:
-    """The database, or None where it is lost and there are files to go by."""
+    """The database, or None where it is lost or cannot be opened and there are files to go by."""
     try:
         return stack.enter_context(Store(home.database, create=False))
     except StoreError:
         if not run_folders(home):
             raise
-        _say_alone(home)
-        return None
+    except sqlite3.DatabaseError as exc:
+        if not is_closed(exc):
+            raise
+    _say_alone(home)
+    return None
+
+
+def _hold(home: Home, run_id: str, clock: Clock, stack: ExitStack, *, wait: bool) -> None:
+    """Keep others off the run, where its home can be written."""
+    try:
+        stack.enter_context(run_lock(home, run_id, clock, say_waiting if wait else None))
+    except OSError as exc:
+        if not is_read_only(exc):
+            raise
+        say(f"{home.path} cannot be written: its files are read as they are, without its lock")
 
 
 def _run(home: Home, store: Store, name: str | None) -> RunRow | None:
-    """The run as the database knows it, or None where it knows no run of a folder's name or is damaged."""
+    """The run as the database knows it, or None where it knows no run of a folder's name or cannot be read."""
     try:
         return resolve(store, name)
     except StoreError:
         if name not in run_folders(home):
             raise
     except sqlite3.DatabaseError as exc:
-        if not is_damaged(exc):
+        if not is_damaged(exc) and not is_closed(exc):
             raise
     _say_alone(home)
     return None
@@ -69,14 +82,15 @@ def _known(home: Home, store: Store, run: RunRow) -> Known | None:
     try:
         return Known.of(store, store.run(run.id))
     except sqlite3.DatabaseError as exc:
-        if not is_damaged(exc):
+        if not is_damaged(exc) and not is_closed(exc):
             raise
     _say_alone(home)
     return None
 
 
 def _say_alone(home: Home) -> None:
-    say(f"{home.database} is lost, damaged or knows no such run: going by the files in {home.path / 'runs'} alone")
+    runs = home.path / "runs"
+    say(f"{home.database} is lost, cannot be read or knows no such run: going by the files in {runs} alone")
 
 
 def _run_without_database(home: Home, name: str | None) -> str:

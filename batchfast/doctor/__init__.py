@@ -5,6 +5,7 @@ What is wrong, or soon will be, with keys, endpoints, the home, its runs, and wh
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from batchfast.doctor.local import check_home, check_runs
 from batchfast.errors import StoreError
 from batchfast.home import Home, run_folders
 from batchfast.session import Session
+from batchfast.trouble import database_trouble, is_closed
 
 if TYPE_CHECKING:
     from batchfast.fake import FakeServer
@@ -48,20 +50,9 @@ def doctor(
 
 def _examine(home: Home, clock: Clock | None, fake_server: FakeServer | None, only_fake: bool) -> list[Finding]:
     folders = [Path.cwd(), home.path.parent]
-    if not home.database.is_file() and run_folders(home):
-        folders_of_runs = ", ".join(run_folders(home)[:5])
-        lost = Finding(
-            "home", "error", f"{home.database} is lost, and with it what is known of {folders_of_runs}", _RESTORE
-        )
-        return [*_reach_all(usual_accounts(folders, ()), only_fake), lost]
-    if not home.database.is_file():
-        message = f"there is no home at {home.path}: nothing was submitted from here"
-        nothing = Finding("home", "note", message, "if it is elsewhere, name it: batchfast doctor --home DIR")
-        return [*_reach_all(usual_accounts(folders, ()), only_fake), nothing]
-    try:
-        session = Session(home, clock=clock, fake_server=fake_server)
-    except StoreError as exc:
-        return [*_reach_all(usual_accounts(folders, ()), only_fake), Finding("home", "error", str(exc))]
+    session = _open(home, clock, fake_server)
+    if isinstance(session, Finding):
+        return [*_reach_all(usual_accounts(folders, ()), only_fake), session]
     with session:
         database = check_home(session.store)
         if any(one.level == "error" for one in database):
@@ -73,6 +64,27 @@ def _examine(home: Home, clock: Clock | None, fake_server: FakeServer | None, on
             if account.answers:
                 findings += look_for_leftovers(session, account)
         return findings
+
+
+def _open(home: Home, clock: Clock | None, fake_server: FakeServer | None) -> Session | Finding:
+    """The home's session, or why there is none."""
+    if home.path.exists() and not home.path.is_dir():
+        advice = "move it away, or name the home: batchfast doctor --home DIR"
+        return Finding("home", "error", f"{home.path} is no folder", advice)
+    if not home.database.is_file():
+        if runs := run_folders(home):
+            message = f"{home.database} is lost, and with it what is known of {', '.join(runs[:5])}"
+            return Finding("home", "error", message, _RESTORE)
+        message = f"there is no home at {home.path}: nothing was submitted from here"
+        return Finding("home", "note", message, "if it is elsewhere, name it: batchfast doctor --home DIR")
+    try:
+        return Session(home, clock=clock, fake_server=fake_server)
+    except StoreError as exc:
+        return Finding("home", "error", str(exc))
+    except sqlite3.DatabaseError as exc:
+        if not is_closed(exc):
+            raise
+        return Finding("home", "error", str(database_trouble(exc, home.database)))
 
 
 def _reach_all(accounts: list[Account], only_fake: bool) -> list[Finding]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchfast.records import Outcome, RequestError
 from batchfast.store import OPEN, RunRow, Store
+from batchfast.trouble import is_closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,15 @@ class RebuiltStore(Store):
         self._known = known
 
     def record_output(self, run_no: int, path: Path, sha256: str) -> None:
-        if self._known:
-            self._known.store.record_output(self._known.run.no, path, sha256)
-        else:
+        if self._known is None:
             super().record_output(run_no, path, sha256)
+            return
+        try:
+            self._known.store.record_output(self._known.run.no, path, sha256)
+        except sqlite3.OperationalError as exc:
+            # A home that can only be read keeps no record of it: the next time the file counts as another's.
+            if not is_closed(exc):
+                raise
 
     def wrote(self, run_no: int, sha256: str) -> bool:
         return self._known.store.wrote(self._known.run.no, sha256) if self._known else super().wrote(run_no, sha256)
