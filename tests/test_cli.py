@@ -625,6 +625,21 @@ def test_trouble_with_disk_or_database_is_one_line_and_no_defect(
     assert "defect" not in err
 
 
+def test_the_command_for_a_damaged_database_names_the_home(
+    batchfast: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every command in a message does: it works as it stands, where the reader stands."""
+
+    def fail(_: Store) -> None:
+        raise _database_error(sqlite3.SQLITE_CORRUPT)
+
+    Home(Path("elsewhere").absolute()).make()
+    Store(Path("elsewhere/state.db")).close()
+    monkeypatch.setattr(Store, "runs", fail)
+    said = batchfast("status", "--home", "elsewhere")[2]
+    assert f"batchfast collect RUN --home {Path('elsewhere').absolute()} --reparse -o FILE" in said
+
+
 def test_a_defect_is_called_one(batchfast: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where SQLite found it; `-v` shows where."""
 

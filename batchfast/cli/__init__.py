@@ -118,7 +118,7 @@ def _explain(exc: Exception, options: Options, verbose: bool) -> int:
     if isinstance(exc, sqlite3.DatabaseError) and (
         known := database_trouble(exc, options.used.database if options.used else "the database")
     ):
-        say(f"batchfast: {known}")
+        say(f"batchfast: {runnable(known, options.used)}")
         return NOT_READY if primary_code(exc) in IN_USE else ERROR
     if isinstance(exc, OSError):
         say(f"batchfast: {system_trouble(exc)}")

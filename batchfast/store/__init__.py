@@ -36,6 +36,7 @@ from batchfast.store.rows import (
     ShardState,
     Tally,
 )
+from batchfast.trouble import is_damaged
 
 __all__ = [
     "IN_FLIGHT",
@@ -85,7 +86,7 @@ class Store:
             self.connection.row_factory = sqlite3.Row
             self._prepare()
         except sqlite3.DatabaseError as exc:
-            if not _is_damage(exc):
+            if not is_damaged(exc):
                 raise  # in use, or a full disk: nothing is wrong with what the database holds
             raise StoreError(
                 f"{path} cannot be read as batchfast's database ({exc}); restore it from a backup, or "
@@ -137,7 +138,7 @@ class Store:
         try:
             found = [str(row[0]) for row in self.connection.execute("PRAGMA integrity_check(5)")]
         except sqlite3.DatabaseError as exc:
-            if not _is_damage(exc):
+            if not is_damaged(exc):
                 raise
             return [str(exc)]
         return [] if found == ["ok"] else found
@@ -580,10 +581,6 @@ class Store:
         """Every batch that a provider ever made of a shard, by remote_id, oldest first."""
         rows = self.connection.execute("SELECT remote_id FROM batches WHERE shard_id = ? ORDER BY id", (shard_id,))
         return [row[0] for row in rows]
-
-
-def _is_damage(exc: sqlite3.DatabaseError) -> bool:
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def _columns(record: ShardPlan | Tally) -> dict[str, Any]:
