@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Context:
         nonce: The home's mark in custom_ids and labels.
         max_attempts: How often a request is sent at most (count).
         max_cost_usd: What the run may cost at most (USD), or None.
+        executor: Where files are read and written side by side; None: large runs use processes of this machine.
         recheck_after_s: How long after an unanswered create its absence is believed (seconds).
         held: Why nothing more is sent until a person acts, or None.
         locked_out: Entries whose key was refused: not even what runs there can be collected.
@@ -43,6 +45,7 @@ class Context:
     max_attempts: int
     recheck_after_s: float
     max_cost_usd: float | None = None
+    executor: Executor | None = None
     held: str | None = None
     locked_out: set[int] = field(default_factory=set)
 

@@ -23,8 +23,9 @@ from batchfast.errors import ConfigError, StoreError
 from batchfast.jsonl import replacing, sha256_of
 from batchfast.llms.typed import to_json
 from batchfast.records import custom_id
-from batchfast.replies import Given, Replies, processes_for, texts_of
+from batchfast.replies import Given, Replies, texts_of
 from batchfast.store import RequestRow
+from batchfast.workers import workers
 
 Settled = TypeVar("Settled", Given, RequestRow)
 
@@ -35,6 +36,9 @@ _ROW = (
     b'{"uuid": "%b", "text": %b, "text_source": "synthetic", "model_id": %b, "language": %b, "metadata": {%b, '
     b'"provider": %b, "prompt_index": %d, "request_index": %d, "sample_index": %d}}\n'
 )
+
+# More keep the one process that writes no busier (count).
+_MOST_PROCESSES = 3
 
 # Lines that are written together (count).
 _BLOCK = 256
@@ -140,7 +144,7 @@ def _has_failures(ctx: Context) -> bool:
 def _rows(ctx: Context) -> Iterator[bytes]:
     occurrences = _Occurrences(ctx.run.requests)
     headings = [f"{provider.name}\n{provider.model_id}\n".encode() for provider in ctx.providers]
-    with processes_for(ctx.run.requests) as pool:
+    with workers(ctx.executor, ctx.run.requests, _MOST_PROCESSES) as pool:
         for index, line, given in asked(ctx, texts_of(ctx, pool)):
             asked_for = _identity(ctx, index, line, headings[index % len(headings)])
             occurrence = occurrences.count(int.from_bytes(asked_for[:8], "big"))

@@ -6,10 +6,8 @@ one on other machines that see the folder, can do it. The bytes are those of one
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -23,9 +21,7 @@ from batchfast.llms.splice import Splice
 from batchfast.records import ShardPlan, custom_id
 from batchfast.spec import conduct_of, providers_of, snapshot_bytes
 from batchfast.walk import Walk
-
-# With fewer requests than this, starting processes takes longer than they save (count).
-_WORTH_PROCESSES = 200_000
+from batchfast.workers import workers
 
 
 class Task(NamedTuple):
@@ -70,7 +66,7 @@ def compile_run(
     """
     grid = Grid(snapshot)
     cuts = [_cut(grid, entry, provider, id_prefix) for entry, provider in enumerate(providers)]
-    with _executor(executor, grid, cuts) as pool:
+    with workers(executor, len(grid), sum(len(cut) for cut in cuts if cut is not None)) as pool:
         for entry, (provider, cut) in enumerate(zip(providers, cuts, strict=True)):
 
             def path_of(number: int, entry: int = entry, provider: Provider = provider) -> Path:
@@ -129,15 +125,3 @@ def _cut(grid: Grid, entry: int, provider: Provider, id_prefix: str) -> list[ran
         cut.append(range(start, stop))
         start = stop
     return cut
-
-
-def _executor(
-    given: Executor | None, grid: Grid, cuts: Sequence[list[range] | None]
-) -> AbstractContextManager[Executor | None]:
-    shards = sum(len(cut) for cut in cuts if cut is not None)
-    if given is not None or shards < 2 or len(grid) < _WORTH_PROCESSES or (os.cpu_count() or 1) == 1:
-        return nullcontext(given)
-    from loky import ProcessPoolExecutor  # unlike the standard library's it does not run a user's script once more
-
-    pool: AbstractContextManager[Executor | None] = ProcessPoolExecutor(min(os.cpu_count() or 1, shards))
-    return pool

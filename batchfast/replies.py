@@ -6,11 +6,10 @@ The texts of many are a pure function of files: where a run is large, processes 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import lru_cache
 from io import FileIO
 from itertools import islice
@@ -23,15 +22,9 @@ from batchfast.parse import parse_reply
 from batchfast.records import Result
 from batchfast.store import Answer, RequestRow, ShardRow
 
-# With fewer requests than this, starting processes takes longer than they save (count).
-_WORTH_PROCESSES = 200_000
-
 # Replies that are read together, and how many times as many wait to be written at most (count).
 _BLOCK = 500
 _AHEAD = 10
-
-# More keep the one process that writes no busier (count).
-_MOST_PROCESSES = 3
 
 # Result files kept open at once (count).
 _MAX_OPEN = 64
@@ -102,17 +95,6 @@ def texts_at(places: Sequence[Place]) -> list[list[bytes]]:
 @lru_cache
 def _provider(name: str) -> Provider:
     return PROVIDERS[name]("any")  # how a line is read depends on no model
-
-
-def processes_for(requests: int) -> AbstractContextManager[Executor | None]:
-    """Processes to read so many replies in, where that is worth their start."""
-    spare = (os.cpu_count() or 1) - 1
-    if requests < _WORTH_PROCESSES or spare == 0:
-        return nullcontext()
-    from loky import ProcessPoolExecutor  # unlike the standard library's it does not run a user's script once more
-
-    pool: AbstractContextManager[Executor | None] = ProcessPoolExecutor(min(spare, _MOST_PROCESSES))
-    return pool
 
 
 class _Files:

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
@@ -100,10 +101,20 @@ def check_writable(output: Path) -> None:
 
 
 def create_run(
-    home: Home, store: Store, spec: Spec, run_id: str, endpoints: Sequence[str], output: Path, clock: Clock
+    home: Home,
+    store: Store,
+    spec: Spec,
+    run_id: str,
+    endpoints: Sequence[str],
+    output: Path,
+    clock: Clock,
+    executor: Executor | None = None,
 ) -> RunRow:
     """
     Compile every shard to disk, then enter the run with all of them. Nothing is sent.
+
+    Args:
+        executor: As in `compile_run`.
 
     Raises:
         RequestTooLarge: A request that no file can hold; nothing was entered.
@@ -112,7 +123,7 @@ def create_run(
     with replacing(_made(home.snapshot(run_id))) as file:
         file.write(snapshot_bytes(spec.snapshot))
     prefix = f"{run_id}-{store.nonce()}"
-    shards = list(compile_run(spec.snapshot, spec.providers, prefix, home.run(run_id) / "requests"))
+    shards = list(compile_run(spec.snapshot, spec.providers, prefix, home.run(run_id) / "requests", executor=executor))
     run = {
         "id": run_id,
         "fake": int(all(endpoint == FAKE for endpoint in endpoints)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -34,10 +35,19 @@ class Session:
     """
     Args:
         home: Made where it is missing.
+        executor: Where shards are compiled and result files read; its workers must see the home under the same path.
+            Default: large runs use processes of this machine, others none.
         fake_server: A running fake to use for fake runs; otherwise one is started over the home's `fake` folder.
     """
 
-    def __init__(self, home: Home, *, clock: Clock | None = None, fake_server: FakeServer | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        clock: Clock | None = None,
+        fake_server: FakeServer | None = None,
+        executor: Executor | None = None,
+    ) -> None:
         self.home = home.make()
         self.clock = clock or SystemClock()
         self.store = Store(home.database)
@@ -45,6 +55,7 @@ class Session:
         self._stack.enter_context(self.store)
         self._fake_server = fake_server
         self._specs: dict[str, Spec] = {}
+        self._executor = executor
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +89,9 @@ class Session:
             runs.check_writable(output)
             endpoints = [runs.FAKE if fake else provider.endpoint() for provider in spec.providers]
             run_id = runs.free_name(self.home, self.store, spec, fake=fake)
-            return runs.create_run(self.home, self.store, spec, run_id, endpoints, output, self.clock), True
+            return runs.create_run(
+                self.home, self.store, spec, run_id, endpoints, output, self.clock, self._executor
+            ), True
 
     def _follow(self, run: RunRow, spec: Spec) -> RunRow:
         """A run that continues takes its settings of conduct from the spec as it is now."""
@@ -156,6 +169,7 @@ class Session:
             max_attempts=conduct.max_attempts,
             recheck_after_s=conduct.recheck_after_s,
             max_cost_usd=conduct.max_cost_usd,
+            executor=self._executor,
         )
 
     def _bound(self, run: RunRow, entry: int, provider: Provider) -> Provider:
