@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
+from operator import methodcaller
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,9 @@ def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield from filter(None, map(_without_cr, lines))
     if _without_cr(rest):
         yield _without_cr(rest)
+
+
+without_end = methodcaller("rstrip", b"\r\n")
 
 
 def _without_cr(line: bytes) -> bytes:
