@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from batchfast.context import Context
 from batchfast.errors import ConfigError, StoreError
-from batchfast.jsonl import replacing, sha256_of, without_end
+from batchfast.jsonl import READ_AHEAD, replacing, sha256_of, without_end
 from batchfast.replies import Replies
 from batchfast.rows import Block, Piece, rows_of
 from batchfast.store import Answer, RequestRow
@@ -220,7 +220,7 @@ class _SentLines:
 
 
 def _lines_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=READ_AHEAD) as file:
         yield from file
 
 

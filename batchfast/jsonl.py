@@ -18,6 +18,10 @@ from typing import BinaryIO
 from batchfast.errors import ConfigError
 
 
+# How much is read at once of a file that is read through (bytes): the usual 8 KiB hold three lines.
+READ_AHEAD = 1 << 18
+
+
 def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Non-empty lines, without their newline, of a file that arrives in chunks of any size."""
     rest = b""
@@ -38,7 +42,7 @@ def _without_cr(line: bytes) -> bytes:
 def located_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """`(offset in bytes, line)` of each non-empty line of a file."""
     offset = 0
-    with path.open("rb") as file:
+    with path.open("rb", buffering=READ_AHEAD) as file:
         for raw in file:
             line = raw.rstrip(b"\r\n")
             if line:
