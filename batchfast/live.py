@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.console import Console, Group
@@ -11,19 +12,29 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from batchfast.bars import bars
 from batchfast.deadlines import deadline_line, hours_left, is_loud
 from batchfast.engine import Progress
+from batchfast.meter import Step
 from batchfast.store import RunRow, ShardRow, Store
 from batchfast.terminal import plain
 
 
 class LiveView:
-    """Per model a bar of settled requests; follows the engine pass by pass."""
+    """
+    Per model a bar of settled requests; follows the engine pass by pass.
 
-    def __init__(self, store: Store, run: RunRow) -> None:
+    Args:
+        lasting: What is under way within a pass, and takes long: shown below.
+    """
+
+    def __init__(self, store: Store, run: RunRow, lasting: Callable[[], Sequence[Step]]) -> None:
         self._store = store
         self._run = run
-        self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+        self._lasting = lasting
+        self._after_pass = Group()
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True, get_renderable=self._renderable)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -39,7 +50,10 @@ class LiveView:
         deadline = deadline_line(by := self._deadline(), hours_left(by, time.time()))
         wait = Text(f"next look in {progress.wait_s:.0f} s", style="dim") if progress.moves else Text("")
         until = Text(deadline or "", style="bold red" if is_loud(deadline) else "dim")
-        self._live.update(Group(heading, self._table(), until, wait))
+        self._after_pass = Group(heading, self._table(), until, wait)
+
+    def _renderable(self) -> Group:
+        return Group(self._after_pass, bars(self._lasting(), self._console.width))
 
     def _deadline(self) -> str | None:
         return self._store.deadlines().get(self._run.no)
