@@ -15,6 +15,7 @@ from batchfast.clock import seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.jsonl import located_lines, replacing
+from batchfast.meter import BYTES
 from batchfast.outcomes import Absent, Incomplete, Line, end_shard, split
 from batchfast.records import BatchSnapshot, RemoteFile, RequestError
 from batchfast.store import ShardRow
@@ -151,9 +152,10 @@ def _fetch_again(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> Provid
 
 def _download(ctx: Context, row: ShardRow, file: RemoteFile, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as out:
+    with replacing(path) as out, ctx.meter.step(f"downloading {row.name}", BYTES) as step:
         for chunk in ctx.provider(row).download(file):
             out.write(chunk)
+            step.advance(len(chunk))
 
 
 def _readable(ctx: Context, row: ShardRow, path: Path) -> int:
