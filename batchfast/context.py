@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from batchfast.clock import Clock, iso
@@ -87,6 +88,7 @@ class Context:
             path=self.sent_file(row),
             requests=row.requests,
             size_bytes=row.size_bytes,
+            opener=partial(self.meter.reading, doing=f"uploading {row.name}"),
         )
 
     def note(self, kind: str, message: str, row: ShardRow | None = None) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Meter:
             log.info("%s", step)
 
     @contextmanager
-    def reading(self, path: Path, doing: str) -> Iterator[BinaryIO]:
+    def reading(self, path: Path, doing: str) -> Iterator[BufferedReader]:
         """A file that is open, as a step that counts what is read of it."""
         with self.step(doing, BYTES, path.stat().st_size) as step, _CountedReader(path, step) as file:
             yield file
@@ -106,7 +106,7 @@ class Meter:
 
 
 class _CountedReader(BufferedReader):
-    """A real file to whoever asks for its size or position."""
+    """A real file to whoever asks for its size or its position; what is read twice counts once."""
 
     def __init__(self, path: Path, step: Step) -> None:
         super().__init__(FileIO(path))
@@ -114,5 +114,5 @@ class _CountedReader(BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
-        self._step.advance(len(data))
+        self._step.advance(self.tell() - self._step.done)
         return data
