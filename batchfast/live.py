@@ -32,7 +32,7 @@ class LiveView:
         self._store = store
         self._run = run
         self._lasting = lasting
-        self._after_pass = Group()
+        self._after_pass = Group(self._heading(None), self._table())
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, refresh_per_second=8, transient=True, get_renderable=self._renderable)
 
@@ -44,16 +44,18 @@ class LiveView:
         self._live.__exit__(None, None, None)
 
     def __call__(self, progress: Progress) -> None:
-        fake = "  FAKE" if self._run.fake else ""
-        held = f"  held: {plain(progress.held)}" if progress.held else ""
-        heading = Text(f"run {self._run.id}{fake}{held}   Ctrl-C stops watching, not the batches")
         deadline = deadline_line(by := self._deadline(), hours_left(by, time.time()))
         wait = Text(f"next look in {progress.wait_s:.0f} s", style="dim") if progress.moves else Text("")
         until = Text(deadline or "", style="bold red" if is_loud(deadline) else "dim")
-        self._after_pass = Group(heading, self._table(), until, wait)
+        self._after_pass = Group(self._heading(progress.held), self._table(), until, wait)
 
     def _renderable(self) -> Group:
         return Group(self._after_pass, bars(self._lasting(), self._console.width))
+
+    def _heading(self, held: str | None) -> Text:
+        fake = "  FAKE" if self._run.fake else ""
+        why = f"  held: {plain(held)}" if held else ""
+        return Text(f"run {self._run.id}{fake}{why}   Ctrl-C stops watching, not the batches")
 
     def _deadline(self) -> str | None:
         return self._store.deadlines().get(self._run.no)
