@@ -80,18 +80,19 @@ def end_shard(
     """
     ending = _Ending(ctx, row, absent, complete, halve)
     note = absent.error.message if refused or halve else None
-    if not ctx.store.end_shard(
-        row,
-        "failed" if refused else "ended",
-        ending.rows(lines),
-        ending.tally,
-        ending.again(),
-        note,
-        ending.revived,
-    ):
-        return False
-    ending.report()
-    return True
+    with ctx.meter.step(f"entering results {row.name}", "requests", row.requests) as step:
+        ended = ctx.store.end_shard(
+            row,
+            "failed" if refused else "ended",
+            ending.rows(step.counted(lines)),
+            ending.tally,
+            ending.again(),
+            note,
+            ending.revived,
+        )
+    if ended:
+        ending.report()
+    return ended
 
 
 def split(ctx: Context, row: ShardRow, why: str) -> None:
