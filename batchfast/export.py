@@ -22,6 +22,7 @@ from batchfast.context import Context
 from batchfast.errors import ConfigError, StoreError
 from batchfast.jsonl import replacing, sha256_of
 from batchfast.llms.typed import to_json
+from batchfast.meter import Step
 from batchfast.records import custom_id
 from batchfast.replies import Given, Replies, texts_of
 from batchfast.store import RequestRow
@@ -64,11 +65,12 @@ def write_dataset(ctx: Context, target: Path, *, force: bool = False) -> Written
         ConfigError: The folder cannot be written, or both files are someone else's.
     """
     path = choose_path(ctx, target, force=force)
-    rows = _write(ctx, path, _rows(ctx))
+    rows = _write_rows(ctx, path)
     bad = failures_path(path)
     failed = 0
     if _has_failures(ctx):
-        failed = _write(ctx, bad, _failures(ctx))
+        with ctx.meter.step("writing failures", "requests") as step:
+            failed = _write(ctx, bad, _failures(ctx), step)
     elif bad.is_file() and ours(ctx, bad):
         bad.unlink()
     return Written(path, rows, bad if failed else None, failed)
@@ -77,12 +79,13 @@ def write_dataset(ctx: Context, target: Path, *, force: bool = False) -> Written
 def write_partial(ctx: Context, target: Path) -> tuple[Path, int]:
     """Rows of what is settled so far, to `<stem>.partial.jsonl` beside the dataset; the file and its rows (count)."""
     path = choose_path(ctx, target.with_name(f"{target.stem}.partial.jsonl"))
-    return path, _write(ctx, path, _rows(ctx))
+    return path, _write_rows(ctx, path)
 
 
 def dataset_sha256(ctx: Context) -> str:
     """Hash of the dataset as the raw files on disk give it now: of what `write_dataset` would write."""
-    return _sha256(_rows(ctx))
+    with ctx.meter.step("checking rows", "rows", ctx.store.rows(ctx.run.no)) as step:
+        return _sha256(step.counted(_rows(ctx)))
 
 
 def failures_sha256(ctx: Context) -> str:
@@ -120,7 +123,12 @@ def ours(ctx: Context, path: Path) -> bool:
     return ctx.store.wrote(ctx.run.no, sha256_of(path))
 
 
-def _write(ctx: Context, path: Path, lines: Iterator[bytes]) -> int:
+def _write_rows(ctx: Context, path: Path) -> int:
+    with ctx.meter.step("writing rows", "rows", ctx.store.rows(ctx.run.no)) as step:
+        return _write(ctx, path, _rows(ctx), step)
+
+
+def _write(ctx: Context, path: Path, lines: Iterator[bytes], step: Step) -> int:
     """Write lines; returns how many. The hash is recorded before the file appears."""
     digest = hashlib.sha256()
     count = 0
@@ -130,6 +138,7 @@ def _write(ctx: Context, path: Path, lines: Iterator[bytes]) -> int:
             digest.update(block)
             out.write(block)
             count += len(lines_at_once)
+            step.advance(len(lines_at_once), size_bytes=len(block))
         ctx.store.record_output(ctx.run.no, path, digest.hexdigest())
     return count
 
