@@ -63,7 +63,7 @@ class LiveView:
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
         for column in ("model", "", "settled", "rows", "batches"):
-            table.add_column(column)
+            table.add_column(column, justify="right" if column in ("settled", "rows") else "left")
         shards = self._store.shards(self._run.no)
         for entry in sorted({row.entry for row in shards}):
             table.add_row(*_entry([row for row in shards if row.entry == entry]))
@@ -79,7 +79,7 @@ def _entry(rows: list[ShardRow]) -> tuple[Text | ProgressBar, ...]:
     return (
         Text(f"{rows[0].provider} {rows[0].model_id}"),
         ProgressBar(total=total, completed=settled, width=30),
-        Text(f"{settled:,}/{total:,}"),
+        Text(f"{settled:,}/{total:,}".rjust(2 * len(f"{total:,}") + 1)),
         Text(f"{sum(row.rows for row in rows):,}"),
         Text(", ".join(f"{count} {state}" for state, count in states.items())),
     )
