@@ -45,7 +45,11 @@ def _line(step: Step) -> dict[str, str]:
     rate = step.done / max(step.lasted_s(), 0.001)
     if step.unit == BYTES:
         total = f"/{step.total / 1e6:,.1f}" if step.total else ""
-        done, size, per_second = f"{step.done / 1e6:,.1f}{total} MB", "", f"{rate / 1e6:,.1f} MB/s"
+        done, size, per_second = (
+            f"{step.done / 1e6:,.1f}{total} MB",
+            "",
+            f"{rate / 1e6:,.{1 if rate >= 1e6 else 2}f} MB/s",
+        )
         widest = 2 * len(total) + 2
     else:
         total = f"/{step.total:,}" if step.total else ""
