@@ -13,19 +13,23 @@ from batchfast.meter import BYTES, Step
 _GAP = 2
 _LEAST_BAR, _MOST_BAR = 8, 30
 
+# Kept free at the end: a terminal writes ^C where the line ends, and on a full line that would begin another.
+_MARGIN = 3
+
 # What goes first where there is little room, and whether it does so for a bar.
 _DISPENSABLE = (("size", True), ("rate", True), ("left", False))
 
 
 def bars(steps: Sequence[Step], width: int) -> Table:
-    """A line each, no wider than `width` (characters)."""
+    """A line each, for a terminal of `width` (characters)."""
+    room = width - _MARGIN
     lines = [_line(step) for step in steps]
     widths = {name: max(len(line[name]) for line in lines) for name in lines[0]} if lines else {}
     shown = [name for name in widths if widths[name]]
     for name, for_a_bar in _DISPENSABLE:
-        if name in shown and _taken(widths, shown) + for_a_bar * (_LEAST_BAR + _GAP) > width:
+        if name in shown and _taken(widths, shown) + for_a_bar * (_LEAST_BAR + _GAP) > room:
             shown.remove(name)
-    bar = min(_MOST_BAR, width - _taken(widths, shown) - _GAP)
+    bar = min(_MOST_BAR, room - _taken(widths, shown) - _GAP)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     table.add_column(no_wrap=True)
     for step, line in zip(steps, lines, strict=True):
