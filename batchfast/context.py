@@ -6,12 +6,14 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from batchfast.clock import Clock, iso
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.llms.base import Provider
+from batchfast.meter import Meter
 from batchfast.records import Shard
 from batchfast.store import RunRow, ShardRow, Store
 from batchfast.terminal import one_line
@@ -30,6 +32,7 @@ class Context:
         max_attempts: How often a request is sent at most (count).
         max_cost_usd: What the run may cost at most (USD), or None.
         executor: Where files are read and written side by side; None: large runs use processes of this machine.
+        meter: Told of all that takes long.
         recheck_after_s: How long after an unanswered create its absence is believed (seconds).
         held: Why nothing more is sent until a person acts, or None.
         locked_out: Entries whose key was refused: not even what runs there can be collected.
@@ -46,6 +49,7 @@ class Context:
     recheck_after_s: float
     max_cost_usd: float | None = None
     executor: Executor | None = None
+    meter: Meter = field(default_factory=Meter)
     held: str | None = None
     locked_out: set[int] = field(default_factory=set)
 
@@ -84,6 +88,7 @@ class Context:
             path=self.sent_file(row),
             requests=row.requests,
             size_bytes=row.size_bytes,
+            opener=partial(self.meter.reading, doing=f"uploading {row.name}"),
         )
 
     def note(self, kind: str, message: str, row: ShardRow | None = None) -> None:

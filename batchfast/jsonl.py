@@ -17,7 +17,6 @@ from typing import BinaryIO
 
 from batchfast.errors import ConfigError
 
-
 # How much is read at once of a file that is read through (bytes): the usual 8 KiB hold three lines.
 READ_AHEAD = 1 << 18
 

@@ -36,7 +36,7 @@ def open_store() -> Store:
 def open_session(home: Home) -> Session:
     from batchfast.session import Session
 
-    return Session(home)
+    return Session(home, meter=current().display)
 
 
 def existing() -> Session:

@@ -148,7 +148,7 @@ class AnthropicProvider(Provider):
     def create(self, shard: Shard, file_id: str | None) -> str:  # noqa: ARG002
         import httpx2
 
-        with shard.path.open("rb") as file, self._calling("create"):
+        with shard.opened() as file, self._calling("create"):
             size = shard.path.stat().st_size
             length = size + self.hard_limits.envelope_bytes
             # The SDK's own create would hold the whole body in memory, parsed and written again.
