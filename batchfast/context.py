@@ -31,6 +31,7 @@ class Context:
         nonce: The home's mark in custom_ids and labels.
         max_attempts: How often a request is sent at most (count).
         max_cost_usd: What the run may cost at most (USD), or None.
+        max_parallel_uploads: How many files are uploaded at once (count).
         executor: Where files are read and written side by side; None: large runs use processes of this machine.
         meter: Told of all that takes long.
         recheck_after_s: How long after an unanswered create its absence is believed (seconds).
@@ -48,6 +49,7 @@ class Context:
     max_attempts: int
     recheck_after_s: float
     max_cost_usd: float | None = None
+    max_parallel_uploads: int = 1
     executor: Executor | None = None
     meter: Meter = field(default_factory=Meter)
     held: str | None = None

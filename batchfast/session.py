@@ -173,6 +173,7 @@ class Session:
             max_attempts=conduct.max_attempts,
             recheck_after_s=conduct.recheck_after_s,
             max_cost_usd=conduct.max_cost_usd,
+            max_parallel_uploads=conduct.max_parallel_uploads,
             executor=self._executor,
             meter=self._meter,
         )

@@ -79,6 +79,7 @@ class AnthropicProvider(Provider):
 
     name = "anthropic"
     deletes_batches = True
+    sends_inline = True
     key_variables = ("ANTHROPIC_API_KEY",)
     url_variable = "ANTHROPIC_BASE_URL"
     default_url = "https://api.anthropic.com"
