@@ -27,16 +27,6 @@ from batchfast.store import ShardRow, ShardState
 _WAIT_AFTER_REFUSAL_S = 30.0
 
 
-def send(ctx: Context, row: ShardRow) -> bool:
-    """
-    Send one waiting shard: intent, upload, create, outcome.
-
-    Returns:
-        False if the provider takes nothing just now, so that the entry's other shards need not be tried.
-    """
-    return begin(ctx, row) and conclude(ctx, row, upload_of(ctx, row))
-
-
 def begin(ctx: Context, row: ShardRow) -> bool:
     """
     Enter the intent to send a waiting shard: from here on it counts as in flight.
@@ -78,7 +68,7 @@ def conclude(ctx: Context, row: ShardRow, upload: Callable[[], str | None], *, c
         creates: False where the entry's provider has refused since: the shard waits again, and keeps its file.
 
     Returns:
-        As `send`.
+        False if the provider takes nothing just now, so that the entry's other shards need not be tried.
     """
     try:
         file_id = upload()
@@ -101,7 +91,7 @@ def conclude(ctx: Context, row: ShardRow, upload: Callable[[], str | None], *, c
 
 
 def _after_failed_upload(ctx: Context, row: ShardRow, exc: ProviderError) -> bool:
-    """Returns as `send`. A file that may have arrived is looked for, like a batch, before it is sent again."""
+    """Returns as `conclude`. A file that may have arrived is looked for, like a batch, before it is sent again."""
     if exc.kind in ("refused", "not_found"):
         _refuse(ctx, row, exc)
         return True

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -430,10 +431,9 @@ def test_ctrl_c_loses_nothing_and_the_same_line_continues(
     command = [sys.executable, "-m", "batchfast", "run", str(spec), "--fake", "-v"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path)
     assert process.stderr is not None
-    for line in process.stderr:
-        if "sent as msgbatch" in line:
-            process.send_signal(signal.SIGINT)
-            break
+    sent = (line for line in process.stderr if "sent as" in line)
+    assert len(list(islice(sent, 2))) == 2
+    process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
     process.stderr.close()
     assert process.wait() == 130

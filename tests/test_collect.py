@@ -11,10 +11,10 @@ import pytest
 
 from batchfast.engine import cancel_run
 from batchfast.fake import FakeServer, Fault
+from batchfast.sender import Sender
 from batchfast.session import Session
 from batchfast.spec import Conduct
 from batchfast.store import Ledger, RunRow
-from batchfast.submit import send
 from tests.helpers import MODELS, FakeClock, provider, read, session, spec
 
 PROVIDERS = sorted(MODELS)
@@ -305,7 +305,7 @@ def test_a_cancelled_run_keeps_what_finished(fake: FakeServer, tmp_path: Path) -
     with session(fake, tmp_path) as home:
         run, _ = home.enter(spec(provider("openai", max_requests_per_batch=2), topics=6), fake=True)
         ctx = home.context(run)
-        send(ctx, home.store.shards(run.no)[0])
+        Sender(ctx).send(home.store.shards(run.no)[:1])
         cancel_run(ctx)
         with home.work(home.store.run(run.id)) as engine:
             progress = engine.drive()
