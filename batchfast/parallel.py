@@ -20,7 +20,7 @@ from batchfast.llms import Provider
 from batchfast.llms.splice import Splice
 from batchfast.records import ShardPlan, custom_id
 from batchfast.spec import conduct_of, providers_of, snapshot_bytes
-from batchfast.walk import Walk
+from batchfast.walk import longest_prompt
 from batchfast.workers import workers
 
 
@@ -116,7 +116,7 @@ def _cut(grid: Grid, entry: int, provider: Provider, id_prefix: str) -> list[ran
     if splice is None:
         return None
     longest_id = len(custom_id(id_prefix, len(grid) + entry, 1))
-    if splice.longest_line(longest_id, Walk(grid).longest()) * limits.max_requests > limits.room_bytes:
+    if splice.longest_line(longest_id, longest_prompt(grid)) * limits.max_requests > limits.room_bytes:
         return None
     cut: list[range] = []
     start = 0
