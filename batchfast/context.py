@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchfast.clock import Clock, iso
+from batchfast.cluster import DaskCluster
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.llms.base import Provider
@@ -45,7 +46,7 @@ class Context:
     max_attempts: int
     recheck_after_s: float
     max_cost_usd: float | None = None
-    executor: Executor | None = None
+    executor: Executor | DaskCluster | None = None
     held: str | None = None
     locked_out: set[int] = field(default_factory=set)
 

@@ -15,11 +15,13 @@ import re
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from batchfast.clock import Clock, iso
+from batchfast.cluster import DaskCluster
 from batchfast.collect import MISSING, result_lines
 from batchfast.context import Context
 from batchfast.errors import StoreError
@@ -65,7 +67,14 @@ class Rebuilt:
 
 
 def reparse(
-    home: Home, run_id: str, target: Path, clock: Clock, *, known: Known | None, force: bool = False
+    home: Home,
+    run_id: str,
+    target: Path,
+    clock: Clock,
+    *,
+    known: Known | None,
+    force: bool = False,
+    executor: Executor | DaskCluster | None = None,
 ) -> Rebuilt:
     """
     Write the dataset of a run, and its failures file, from the run's files.
@@ -73,6 +82,7 @@ def reparse(
     Args:
         known: What the home's database knows of the run; None where it is lost.
         target, force: As in `write_dataset`.
+        executor: As in `Session`.
 
     Raises:
         StoreError: A file that is needed is gone or damaged, or `target` may hold rows that the files no longer give.
@@ -83,6 +93,7 @@ def reparse(
         RebuiltStore(Path(folder) / "rebuilt.db", known) as store,
     ):
         ctx = _context(home, run_id, target, clock, store, known)
+        ctx.executor = executor
         lost = list(_lost(ctx, known)) if known else []
         own = known is not None and target.resolve() == Path(known.run.output_file).resolve()
         if lost and (own or (target.exists() and not force)):  # rows may stand there that no file gives any more

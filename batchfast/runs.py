@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batchfast.clock import Clock, iso
+from batchfast.cluster import DaskCluster
 from batchfast.errors import ConfigError, StoreError
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
@@ -108,7 +109,7 @@ def create_run(
     endpoints: Sequence[str],
     output: Path,
     clock: Clock,
-    executor: Executor | None = None,
+    executor: Executor | DaskCluster | None = None,
 ) -> RunRow:
     """
     Compile every shard to disk, then enter the run with all of them. Nothing is sent.
@@ -139,9 +140,19 @@ def create_run(
     return store.add_run(run, shards)
 
 
-def compile_files(spec: Spec, store: Store, folder: Path, *, fake: bool) -> Iterator[tuple[Path, int]]:
+def compile_files(
+    spec: Spec,
+    store: Store,
+    folder: Path,
+    *,
+    fake: bool,
+    executor: Executor | DaskCluster | None = None,
+) -> Iterator[tuple[Path, int]]:
     """
     The files that `submit` would send, as `<folder>/<stem>.jsonl`: those of the run that exists, or of the next one.
+
+    Args:
+        executor: As in `compile_run`.
 
     Yields:
         Each file and how many requests it has, once it is on disk.
@@ -156,7 +167,7 @@ def compile_files(spec: Spec, store: Store, folder: Path, *, fake: bool) -> Iter
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(f"cannot write to {folder}: {exc.strerror or exc}; choose another folder") from exc
-    for shard in compile_run(spec.snapshot, spec.providers, prefix, folder):
+    for shard in compile_run(spec.snapshot, spec.providers, prefix, folder, executor=executor):
         stem = stem_of(shard.entry, shard.provider, shard.model_id, shard.number, shard.attempt)
         yield folder / f"{stem}.jsonl", shard.requests
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from batchfast.cli.finding import find_home, load
-from batchfast.cli.options import current, example, global_options, report, say, spec_argument
+from batchfast.cli.finding import cluster, find_home, load
+from batchfast.cli.options import current, example, executor_option, global_options, report, say, spec_argument
 from batchfast.errors import ConfigError
 from batchfast.store import Store
 from batchfast.terminal import json_line
@@ -43,12 +43,19 @@ def plan(spec: Path) -> None:
     report(make_plan(load(spec), fake=current().fake), plan_view)
 
 
-@click.command("compile", epilog=example("batchfast compile examples/three_providers.toml -o files"))
+@click.command(
+    "compile",
+    epilog=example(
+        "batchfast compile examples/three_providers.toml -o files",
+        "batchfast compile million.toml -o /shared/files --executor dask://head:8786",
+    ),
+)
 @spec_argument
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the submission files.")  # fmt: skip
+@executor_option
 @global_options
-def compile_(spec: Path, folder: Path) -> None:
+def compile_(spec: Path, folder: Path, scheduler: str | None) -> None:
     """Write the submission files, to upload by hand.
 
     Exactly the lines that `submit` would send. No key, no network, no run. With --json a line for each file.
@@ -58,7 +65,8 @@ def compile_(spec: Path, folder: Path) -> None:
     loaded = load(spec)
     home = find_home(spec).make()
     with Store(home.database) as store:
-        for path, requests in compile_files(loaded, store, folder, fake=current().fake):
+        executor = cluster(scheduler, folder)
+        for path, requests in compile_files(loaded, store, folder, fake=current().fake, executor=executor):
             size = path.stat().st_size
             about = {"path": str(path), "requests": requests, "bytes": size}
             click.echo(json_line(about) if current().json else str(path))
