@@ -100,6 +100,7 @@ class DaskCluster:
                     f"Dask worker {worker} has another batchfast ({version}, here {batchfast.__version__}): "
                     "install the same there"
                 )
+        self.folder.mkdir(parents=True, exist_ok=True)
         # A name that nobody else has: a folder of the same path on another disk does not hold it.
         with tempfile.NamedTemporaryFile(prefix=".seen-", dir=self.folder) as probe:
             for worker, sees in client.run(Path.exists, Path(probe.name)).items():
