@@ -6,18 +6,24 @@ them is parsed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from batchfast.admission import refused_by_queue
+from batchfast.answers import Answers, answers_to_file
 from batchfast.clock import seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.jsonl import located_lines, replacing
-from batchfast.outcomes import Absent, Incomplete, Line, end_shard, split
+from batchfast.outcomes import Absent, Incomplete, end_shard, result_files, split
 from batchfast.records import BatchSnapshot, RemoteFile, RequestError
 from batchfast.store import ShardRow
+from batchfast.workers import workers
 
 # What a request of a completed batch is that has no result line.
 MISSING = Absent(
@@ -37,49 +43,100 @@ _QUEUE_WORDS = frozenset({"token_limit_exceeded", "rate_limit_exceeded"})
 
 _NAMED_LIMIT = re.compile(r"limit:\s*([\d,]+)\s+enqueued\s+tokens", re.IGNORECASE)
 
+# Shards whose files are read ahead of the one that is entered (count).
+_AHEAD = 4
+
 # No text has more tokens than this makes of its file; most have half as many (bytes).
 _LEAST_BYTES_PER_TOKEN = 2.0
 
 
-def collect(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> float | None:
-    """
-    Download what an ended batch produced and enter every outcome.
+class _Fetched(NamedTuple):
+    """A shard whose result files are on the disk: what a request is that has no line, and whether all must have one."""
 
-    Returns:
-        None once the shard has ended or waits to be sent again; else how long the provider asked to wait before the
-        next try (seconds), and nothing has changed.
+    row: ShardRow
+    snapshot: BatchSnapshot
+    absent: Absent
+    strict: bool
+    complete: bool
+
+
+def collect(ctx: Context, ended: Sequence[tuple[ShardRow, BatchSnapshot]]) -> Iterator[tuple[ShardRow, float | None]]:
     """
+    Download what ended batches produced and enter every outcome. Where that is much, files are read side by side.
+
+    Yields:
+        Each shard with None once it has ended or waits to be sent again; else with how long the provider asked to wait
+        before the next try (seconds), and nothing has changed.
+    """
+    requests = sum(row.requests for row, _ in ended)
+    begun: deque[tuple[_Fetched, Callable[[], Answers]]] = deque()
+    with workers(ctx.executor, requests, len(ended)) as pool:
+        for row, snapshot in ended:
+            fetched = _fetched(ctx, row, snapshot)
+            if not isinstance(fetched, _Fetched):
+                yield row, fetched
+                continue
+            begun.append((fetched, _begin_reading(ctx, row, pool)))
+            if pool is None or len(begun) > _AHEAD:
+                yield row, _enter(ctx, *begun.popleft())
+        while begun:
+            fetched, answers = begun.popleft()
+            yield fetched.row, _enter(ctx, fetched, answers)
+
+
+def _fetched(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> _Fetched | float | None:
+    """What an ended batch produced, on the disk; otherwise as `collect`."""
     if _refused_for_now(ctx, row, snapshot) or _expired_empty(ctx, row, snapshot):
         return None
     if snapshot.late and not _past(ctx, snapshot.ended_at, _LATE_S):
         return 0.0
     problem = _fetch(ctx, row, snapshot)
-    if problem is not None and not (problem.kind == "not_found" and _too_late(ctx, snapshot)):
-        ctx.note("warning", f"results could not be downloaded yet: {problem}", row)
-        if problem.kind == "bad_key":
-            ctx.hold("bad key", str(problem), row)
-        return problem.retry_after_s or 0.0
-    if problem is not None:
+    if problem is None:
+        complete = snapshot.outcome == "completed" and bool(snapshot.files)
+        return _Fetched(row, snapshot, absent_of(snapshot), strict=True, complete=complete)
+    if problem.kind == "not_found" and _too_late(ctx, snapshot):
         message = f"the provider no longer has the results of {snapshot.remote_id}: {problem}"
         ctx.note("failed", message, row)
-        end_shard(ctx, row, result_lines(ctx, row), Absent("failed", RequestError("results_gone", message)))
-        return None
-    complete = snapshot.outcome == "completed" and bool(snapshot.files)
+        gone = Absent("failed", RequestError("results_gone", message))
+        return _Fetched(row, snapshot, gone, strict=False, complete=False)
+    ctx.note("warning", f"results could not be downloaded yet: {problem}", row)
+    if problem.kind == "bad_key":
+        ctx.hold("bad key", str(problem), row)
+    return problem.retry_after_s or 0.0
+
+
+def _begin_reading(ctx: Context, row: ShardRow, pool: Executor | None) -> Callable[[], Answers]:
+    """Read a shard's files in the pool, where there is one; what is returned waits for the answers."""
+    files = result_files(ctx, row)
+    if pool is None:
+        return partial(Answers.read, files)
+    path = ctx.result_file(row, "output").with_suffix(".outcomes")
+    reading = pool.submit(answers_to_file, files, str(path))
+    return lambda: Answers(reading.result(), iter(()), path)
+
+
+def _enter(ctx: Context, fetched: _Fetched, answers: Callable[[], Answers]) -> float | None:
+    """Enter the outcomes of a shard; returns as `collect` yields."""
+    row, snapshot, absent, strict, complete = fetched
+    found = answers()
     try:
-        end_shard(ctx, row, result_lines(ctx, row, strict=True), absent_of(snapshot), complete=complete)
+        end_shard(ctx, row, found, absent, strict=strict, complete=complete)
     except Incomplete as exc:
         ctx.note("warning", f"{exc}; downloading once more", row)
         problem = _fetch_again(ctx, row, snapshot)
         if problem is not None and problem.kind != "not_found":
             return problem.retry_after_s or 0.0
-        end_shard(ctx, row, result_lines(ctx, row), absent_of(snapshot))
+        end_shard(ctx, row, Answers.read(result_files(ctx, row)), absent)
+    finally:
+        if found.outcomes is not None:
+            found.outcomes.unlink(missing_ok=True)
     return None
 
 
 def give_up_cancelled(ctx: Context, row: ShardRow, remote_id: str) -> None:
     """The provider no longer knows a cancelled run's batch: what is on disk is kept, the rest ends as cancelled."""
     gone = RequestError("cancelled", f"the run was cancelled, and the provider knows no {remote_id}")
-    end_shard(ctx, row, result_lines(ctx, row), Absent("cancelled", gone))
+    end_shard(ctx, row, Answers.read(result_files(ctx, row)), Absent("cancelled", gone))
 
 
 def _refused_for_now(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> bool:
@@ -164,31 +221,6 @@ def _readable(ctx: Context, row: ShardRow, path: Path) -> int:
             ctx.provider(row).decode(data)
             count += 1
     return count
-
-
-def result_lines(ctx: Context, row: ShardRow, *, strict: bool = False) -> Iterator[Line]:
-    """
-    Decoded lines of the result files on disk, successes first.
-
-    Raises:
-        Incomplete: With `strict`, a line is unreadable; otherwise it is left out and said.
-    """
-    unreadable = 0
-    for kind in ("output", "error"):
-        path = ctx.result_file(row, kind)
-        if not path.is_file():
-            continue
-        for offset, data in located_lines(path):
-            try:
-                result = ctx.provider(row).decode(data)
-            except ValueError as exc:
-                if strict:
-                    raise Incomplete(f"an unreadable line in the {kind} file ({exc})") from exc
-                unreadable += 1
-            else:
-                yield Line(result, kind, offset, len(data))
-    if unreadable:
-        ctx.note("warning", f"{unreadable} result lines are unreadable, also after a second download", row)
 
 
 def absent_of(snapshot: BatchSnapshot) -> Absent:

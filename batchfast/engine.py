@@ -16,9 +16,9 @@ from batchfast.clock import seconds_of
 from batchfast.collect import collect, give_up_cancelled
 from batchfast.context import Context
 from batchfast.errors import ProviderError, StoreError
-from batchfast.outcomes import Absent, end_shard, split
+from batchfast.outcomes import Absent, split, without_results
 from batchfast.poll import cancel, refresh
-from batchfast.records import RequestError
+from batchfast.records import BatchSnapshot, RequestError
 from batchfast.store import IN_FLIGHT, OPEN, Ledger, ShardRow, ShardState
 from batchfast.submit import recover, send
 
@@ -86,9 +86,11 @@ class Engine:
                 self._put_off(row, at_least_s=recover(self.ctx, row))
         if sends:
             self._send()
-        for row in self._shards("running"):
-            if everything or self._is_due(row):
-                self._look_after(row)
+        due = [row for row in self._shards("running") if everything or self._is_due(row)]
+        ended = [(row, answer) for row in due if (answer := self._look_at(row)) is not None]
+        for row, wait_s in collect(self.ctx, ended):
+            if wait_s is not None:
+                self._put_off(row, at_least_s=wait_s)
         return self._progress(sends)
 
     def send_all(self) -> Progress:
@@ -144,7 +146,8 @@ class Engine:
             if batches[row.id].polled_at is None:
                 refresh(self.ctx, row, batches[row.id])
 
-    def _look_after(self, row: ShardRow) -> None:
+    def _look_at(self, row: ShardRow) -> BatchSnapshot | None:
+        """Poll a running batch; what it is where it has ended."""
         batch = self.ctx.store.batches(self.ctx.run.no)[row.id]
         cancelled = self.ctx.store.cancel_requested(self.ctx.run.no)
         if cancelled and not batch.cancel_sent:
@@ -153,12 +156,13 @@ class Engine:
         if isinstance(answer, ProviderError):
             if cancelled and answer.kind == "not_found" and batch.failures >= GONE_AFTER:
                 give_up_cancelled(self.ctx, row, batch.remote_id)
-                return
-            self._put_off(row, at_least_s=answer.retry_after_s)
-        elif answer.outcome is None:
+            else:
+                self._put_off(row, at_least_s=answer.retry_after_s)
+            return None
+        if answer.outcome is None:
             self._put_off(row)
-        elif (wait_s := collect(self.ctx, row, answer)) is not None:
-            self._put_off(row, at_least_s=wait_s)
+            return None
+        return answer
 
     # -- when to look again
 
@@ -250,4 +254,4 @@ def cancel_waiting(ctx: Context) -> None:
     """What was never sent ends as cancelled."""
     never_sent = Absent("cancelled", RequestError("cancelled", "the run was cancelled before this request was sent"))
     for row in ctx.store.shards(ctx.run.no, "waiting"):
-        end_shard(ctx, row, (), never_sent)
+        without_results(ctx, row, never_sent)

@@ -9,39 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from operator import methodcaller
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 from batchfast.context import Context
 from batchfast.errors import ConfigError, StoreError
-from batchfast.jsonl import replacing, sha256_of
-from batchfast.llms.typed import to_json
-from batchfast.records import custom_id
-from batchfast.replies import Given, Replies, texts_of
-from batchfast.store import RequestRow
-from batchfast.workers import workers
+from batchfast.jsonl import READ_AHEAD, replacing, sha256_of, without_end
+from batchfast.replies import Replies
+from batchfast.rows import Block, Piece, rows_of
+from batchfast.store import Answer, RequestRow
+from batchfast.workers import in_order, workers
 
-Settled = TypeVar("Settled", Given, RequestRow)
+# Lines of a file, and how many.
+Chunk: TypeAlias = tuple[bytes, int]
 
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:batchfast:row").bytes
+# Of what is read and written together: requests (count), and their result lines (bytes).
+_BLOCK = 512
+_BLOCK_BYTES = 1 << 20
 
-# A row, as `json.dumps` would write it: uuid, text, model_id, language, placeholders and the like, provider, numbers.
-_ROW = (
-    b'{"uuid": "%b", "text": %b, "text_source": "synthetic", "model_id": %b, "language": %b, "metadata": {%b, '
-    b'"provider": %b, "prompt_index": %d, "request_index": %d, "sample_index": %d}}\n'
-)
-
-# More keep the one process that writes no busier (count).
-_MOST_PROCESSES = 3
-
-# Lines that are written together (count).
-_BLOCK = 256
+# Blocks that wait to be written at most, and processes beyond which the one that writes is no busier (count).
+_AHEAD = 8
+_MOST_PROCESSES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +81,10 @@ def failures_sha256(ctx: Context) -> str:
     return _sha256(_failures(ctx))
 
 
-def _sha256(lines: Iterator[bytes]) -> str:
+def _sha256(chunks: Iterator[Chunk]) -> str:
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line)
+    for data, _ in chunks:
+        digest.update(data)
     return digest.hexdigest()
 
 
@@ -120,16 +111,15 @@ def ours(ctx: Context, path: Path) -> bool:
     return ctx.store.wrote(ctx.run.no, sha256_of(path))
 
 
-def _write(ctx: Context, path: Path, lines: Iterator[bytes]) -> int:
+def _write(ctx: Context, path: Path, chunks: Iterator[Chunk]) -> int:
     """Write lines; returns how many. The hash is recorded before the file appears."""
     digest = hashlib.sha256()
     count = 0
     with replacing(path, instead="choose another place with output_file or -o") as out:
-        while lines_at_once := list(islice(lines, _BLOCK)):
-            block = b"".join(lines_at_once)
-            digest.update(block)
-            out.write(block)
-            count += len(lines_at_once)
+        for data, lines in chunks:
+            digest.update(data)
+            out.write(data)
+            count += lines
         ctx.store.record_output(ctx.run.no, path, digest.hexdigest())
     return count
 
@@ -141,51 +131,113 @@ def _has_failures(ctx: Context) -> bool:
 # -- rows
 
 
-def _rows(ctx: Context) -> Iterator[bytes]:
+def _rows(ctx: Context) -> Iterator[Chunk]:
     occurrences = _Occurrences(ctx.run.requests)
-    headings = [f"{provider.name}\n{provider.model_id}\n".encode() for provider in ctx.providers]
+    blocks = _blocks(ctx)
     with workers(ctx.executor, ctx.run.requests, _MOST_PROCESSES) as pool:
-        for index, line, given in asked(ctx, texts_of(ctx, pool)):
-            asked_for = _identity(ctx, index, line, headings[index % len(headings)])
-            occurrence = occurrences.count(int.from_bytes(asked_for[:8], "big"))
-            if given is None:
-                continue
-            about = _about_json(ctx, index)
-            for sample, text in enumerate(given.texts):
-                row_uuid = _uuid5(b"%b\n%d\n%d" % (asked_for.hex().encode(), occurrence, sample))
-                yield _ROW % (row_uuid, text, *about, sample)
+        for rows in in_order(pool, rows_of, blocks, _AHEAD):
+            repeated = occurrences.repeated(rows.numbers())
+            yield rows.named(repeated) if repeated else rows.data, len(rows.starts)
 
 
-def _identity(ctx: Context, index: int, line: bytes, heading: bytes) -> bytes:
-    """Hash of what was asked of whom: provider, model, and the line without the id that says who asked."""
-    own_id = custom_id(ctx.id_prefix, index, 1).encode()
-    return hashlib.sha256(heading + line.replace(own_id, b"", 1)).digest()
+def _blocks(ctx: Context) -> Iterator[Block]:
+    """All requests of a run in grid order, with where to find what was sent and what came back."""
+    spec, entries = str(ctx.home.snapshot(ctx.run.id)), len(ctx.providers)
+    sent = [_SentLines(ctx, entry) for entry in range(entries)]
+    shards = {row.id: row for row in ctx.store.shards(ctx.run.no)}
+    for positions, answers in _cut(ctx.store.answers(ctx.run.no), ctx.grid.positions, entries):
+        pieces = [lines.take(len(positions)) for lines in sent]
+        for entry, found in enumerate(pieces):
+            if (count := sum(piece.lines for piece in found)) < len(positions):
+                raise _sent_lines_end(ctx, (positions.start + count) * entries + entry)
+        results = {
+            (shard_id, kind): str(ctx.result_file(shards[shard_id], kind))
+            for shard_id, kind in {(shard_id, kind) for _, shard_id, kind, _, _ in answers}
+        }
+        indices = range(positions.start * entries, positions.stop * entries)
+        yield Block(spec, ctx.id_prefix, indices, pieces, answers, results)
 
 
-def _uuid5(name: bytes) -> bytes:
-    """As `uuid.uuid5` in the namespace of rows, in a tenth of its time."""
-    digits = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}".encode()
+def _cut(answers: Iterator[Answer], positions: int, entries: int) -> Iterator[tuple[range, list[Answer]]]:
+    """Positions in blocks, each with its answers, such that neither are many nor is there much to read."""
+    most = max(_BLOCK // entries, 1)
+    pending = next(answers, None)
+    start = 0
+    while start < positions:
+        stop = min(start + most, positions)
+        found: list[Answer] = []
+        size = 0
+        while pending is not None and pending[0] < stop * entries:
+            if size >= _BLOCK_BYTES and pending[0] // entries > found[-1][0] // entries:
+                stop = pending[0] // entries
+                break
+            found.append(pending)
+            size += pending[4]
+            pending = next(answers, None)
+        yield range(start, stop), found
+        start = stop
 
 
-def _about_json(ctx: Context, index: int) -> tuple[bytes, bytes, bytes, bytes, int, int]:
-    """As `_about`, in the order of a row's template."""
-    cell, provider = ctx.grid.cell(index), ctx.provider_of(index)
-    named = b", ".join([b"%b: %b" % (to_json(name), to_json(value)) for name, value in cell.metadata.items()])
-    model_id, language = to_json(provider.model_id), to_json(cell.language)
-    return model_id, language, named, to_json(provider.name), cell.prompt_index, index
+class _SentLines:
+    """The requests of an entry as they were first sent, from the first to the last."""
+
+    def __init__(self, ctx: Context, entry: int) -> None:
+        shards = ctx.store.shards(ctx.run.no)
+        self._paths = iter([ctx.sent_file(row) for row in shards if row.entry == entry and row.attempt == 1])
+        self._lines: Iterator[bytes] = iter(())
+        self._path = ""
+        self._offset = 0
+
+    def take(self, count: int) -> list[Piece]:
+        """Where the next so many stand; fewer at the end."""
+        pieces = []
+        while count:
+            piece = self._piece(count)
+            if piece.lines:
+                pieces.append(piece)
+                count -= piece.lines
+            elif not self._open_next():
+                break
+        return pieces
+
+    def _piece(self, count: int) -> Piece:
+        lines = size = 0
+        for line in self._lines:
+            size += len(line)
+            lines += bool(without_end(line))
+            if lines == count:
+                break
+        self._offset += size
+        return Piece(self._path, self._offset - size, size, lines)
+
+    def _open_next(self) -> bool:
+        path = next(self._paths, None)
+        if path is None:
+            return False
+        self._path, self._offset = str(path), 0
+        self._lines = _lines_of(path)
+        return True
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=READ_AHEAD) as file:
+        yield from file
+
+
+def _sent_lines_end(ctx: Context, index: int) -> StoreError:
+    return StoreError(
+        f"run {ctx.run.id}: the request files of {ctx.provider_of(index).model_id} end before request {index}; "
+        "restore runs/ from a backup"
+    )
 
 
 # -- failures
 
 
-def _failures(ctx: Context) -> Iterator[bytes]:
+def _failures(ctx: Context) -> Iterator[Chunk]:
     with Replies(ctx) as replies:
-        for index, line, outcome in asked(ctx, ctx.store.failures(ctx.run.no)):
-            if outcome is None:
-                continue
-            provider = ctx.provider_of(index)
+        for outcome, line in _asked(ctx, ctx.store.failures(ctx.run.no)):
+            provider = ctx.provider_of(outcome.idx)
             result = replies.result(outcome) if outcome.file else None
             record = {
                 "outcome": outcome.outcome,
@@ -197,7 +249,7 @@ def _failures(ctx: Context) -> Iterator[bytes]:
                 "prompt": provider.prompt_of(line),
                 "raw_text": result.text if result else None,
             }
-            yield json.dumps(record | _about(ctx, index), ensure_ascii=False).encode() + b"\n"
+            yield json.dumps(record | _about(ctx, outcome.idx), ensure_ascii=False).encode() + b"\n", 1
 
 
 def _about(ctx: Context, index: int) -> dict[str, Any]:
@@ -211,37 +263,25 @@ def _about(ctx: Context, index: int) -> dict[str, Any]:
 # -- walking a run
 
 
-def asked(ctx: Context, outcomes: Iterator[Settled]) -> Iterator[tuple[int, bytes, Settled | None]]:
-    """
-    Every request of the run in grid order: its index, its line as it was first sent, and its outcome.
-
-    Args:
-        outcomes: In the same order; a request without one has None.
-    """
+def _asked(ctx: Context, outcomes: Iterator[RequestRow]) -> Iterator[tuple[RequestRow, bytes]]:
+    """Outcomes, which are in grid order, each with its request as it was first sent."""
     sent = [_sent_lines(ctx, entry) for entry in range(len(ctx.providers))]
     outcome = next(outcomes, None)
     for index in range(ctx.run.requests):
+        if outcome is None:
+            return
         line = next(sent[index % len(sent)], None)
         if line is None:
-            raise StoreError(
-                f"run {ctx.run.id}: the request files of {ctx.provider_of(index).model_id} end before request {index}; "
-                "restore runs/ from a backup"
-            )
-        if outcome is not None and outcome.idx == index:
-            yield index, line, outcome
+            raise _sent_lines_end(ctx, index)
+        if outcome.idx == index:
+            yield outcome, line
             outcome = next(outcomes, None)
-        else:
-            yield index, line, None
 
 
 def _sent_lines(ctx: Context, entry: int) -> Iterator[bytes]:
     for row in ctx.store.shards(ctx.run.no):
         if row.entry == entry and row.attempt == 1:
-            with ctx.sent_file(row).open("rb") as file:
-                yield from filter(None, map(_without_end, file))
-
-
-_without_end = methodcaller("rstrip", b"\r\n")
+            yield from filter(None, map(without_end, _lines_of(ctx.sent_file(row))))
 
 
 class _Occurrences:
@@ -255,6 +295,11 @@ class _Occurrences:
         self._mask = (1 << (2 * requests).bit_length()) - 1
         self._slots = array("Q", bytes(8 * (self._mask + 1)))
         self._repeats: dict[int, int] = {}
+
+    def repeated(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """Which of these came before, by their place here, and how often."""
+        counts = map(self.count, numbers)
+        return [(place, count) for place, count in enumerate(counts) if count]
 
     def count(self, number: int) -> int:
         number = number or 1  # 0 marks an empty slot

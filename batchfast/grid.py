@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from batchfast.errors import ConfigError, StoreError
 from batchfast.schema.config import GRID_VERSION, REQUIRED_NAMES, count_combinations, split_template, used_placeholders
 
-__all__ = ["GRID_VERSION", "Cell", "Grid", "shuffle_keys", "shuffled"]
+__all__ = ["GRID_VERSION", "Cell", "Grid", "Subject", "shuffle_keys", "shuffled"]
 
 
 # What `Grid.filled` leaves open.
@@ -49,6 +49,14 @@ class Cell(NamedTuple):
     language: str
     metadata: dict[str, str | None]
     prompt_index: int
+
+
+class Subject(NamedTuple):
+    """What a request is about, its prompt's own variation aside; `language` is its code."""
+
+    language: str
+    document_type: str
+    topic: str
 
 
 class Grid:
@@ -104,7 +112,7 @@ class Grid:
         Raises:
             IndexError: There is no such request; negative numbers are none.
         """
-        document_type, topic, language, variant = self._place(index)
+        document_type, topic, language, variant = self.place(index)
         _, prompt, values = self._variants.pick(variant)
         name = self._languages[language][1]
         return prompt.render(self._num_samples, name, self._document_types[document_type], self._topics[topic], *values)
@@ -167,17 +175,28 @@ class Grid:
         Raises:
             IndexError: There is no such request; negative numbers are none.
         """
-        document_type, topic, language, variant = self._place(index)
-        prompt_index, _, values = self._variants.pick(variant)
-        metadata: dict[str, str | None] = {
-            "document_type": self._document_types[document_type],
-            "topic": self._topics[topic],
-        }
-        metadata.update(zip(self._names, values, strict=True))
-        return Cell(self._languages[language][0], metadata, prompt_index)
+        *place, variant = self.place(index)
+        subject = self.subject(*place)
+        prompt_index, values = self.variant(variant)
+        about: dict[str, str | None] = {"document_type": subject.document_type, "topic": subject.topic}
+        return Cell(subject.language, about | values, prompt_index)
 
-    def _place(self, index: int) -> tuple[int, int, int, int]:
-        """Numbers of the document type, the topic, the language and the combination."""
+    def subject(self, document_type: int, topic: int, language: int) -> Subject:
+        """By the numbers that `place` gives."""
+        return Subject(self._languages[language][0], self._document_types[document_type], self._topics[topic])
+
+    def variant(self, number: int) -> tuple[int, dict[str, str | None]]:
+        """By the number that `place` gives: the prompt's index, and the placeholders' values as in `Cell`."""
+        prompt_index, _, values = self._variants.pick(number)
+        return prompt_index, dict(zip(self._names, values, strict=True))
+
+    def place(self, index: int) -> tuple[int, int, int, int]:
+        """
+        Numbers of the document type, the topic, the language and the combination.
+
+        Raises:
+            IndexError: There is no such request; negative numbers are none.
+        """
         position = index // self.entries
         if not 0 <= position < self.positions:
             raise IndexError(f"the grid has {len(self):,} requests and none with index {index:,}")

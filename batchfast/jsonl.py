@@ -11,10 +11,14 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
+from operator import methodcaller
 from pathlib import Path
 from typing import BinaryIO
 
 from batchfast.errors import ConfigError
+
+# How much is read at once of a file that is read through (bytes): the usual 8 KiB hold three lines.
+READ_AHEAD = 1 << 18
 
 
 def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -27,6 +31,9 @@ def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield _without_cr(rest)
 
 
+without_end = methodcaller("rstrip", b"\r\n")
+
+
 def _without_cr(line: bytes) -> bytes:
     return line.rstrip(b"\r")
 
@@ -34,7 +41,7 @@ def _without_cr(line: bytes) -> bytes:
 def located_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """`(offset in bytes, line)` of each non-empty line of a file."""
     offset = 0
-    with path.open("rb") as file:
+    with path.open("rb", buffering=READ_AHEAD) as file:
         for raw in file:
             line = raw.rstrip(b"\r\n")
             if line:

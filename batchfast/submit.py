@@ -13,7 +13,7 @@ from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.jsonl import lines_of, sha256_of
-from batchfast.outcomes import Absent, end_shard
+from batchfast.outcomes import Absent, without_results
 from batchfast.records import Candidate, Positions, RequestError, split_custom_id
 from batchfast.status import resend_command
 from batchfast.store import ShardRow, ShardState
@@ -94,7 +94,7 @@ def _after_failed_create(ctx: Context, row: ShardRow, exc: ProviderError) -> Non
 def _refuse(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
     """The provider will not take this shard: its requests fail with the provider's words."""
     error = RequestError(type=exc.kind, message=str(exc), status_code=exc.status_code)
-    end_shard(ctx, ctx.store.shard(row.id), (), Absent("failed", error), refused=True)
+    without_results(ctx, ctx.store.shard(row.id), Absent("failed", error), refused=True)
 
 
 def _back_to_waiting(ctx: Context, row: ShardRow, exc: ProviderError) -> None:

@@ -6,13 +6,18 @@ one whose workers are other machines that see the same folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar
 
 from batchfast.cluster import DaskCluster
 from batchfast.errors import ExecutorError
 from batchfast.terminal import one_line
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 # With fewer requests than this, starting processes takes longer than they save (count).
 _WORTH_PROCESSES = 200_000
@@ -55,3 +60,22 @@ def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> A
 
     pool: AbstractContextManager[Executor | None] = ProcessPoolExecutor(processes)
     return pool
+
+
+def in_order(pool: Executor | None, function: Callable[[A], T], tasks: Iterable[A], ahead: int) -> Iterator[T]:
+    """
+    A result for each task, in their order.
+
+    Args:
+        ahead: How many tasks are begun at most before the first of them is waited for (count).
+    """
+    if pool is None:
+        yield from map(function, tasks)
+        return
+    begun: deque[Future[T]] = deque()
+    for task in tasks:
+        begun.append(pool.submit(function, task))
+        if len(begun) > ahead:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,10 @@ def spec(*providers: Provider, topics: int = 3, conduct: Conduct | None = None, 
     return Spec.of(config(topics, **fields), list(providers) or [provider()], conduct)
 
 
-def session(fake: FakeServer, folder: Path, clock: FakeClock | None = None) -> Session:
-    return Session(Home(folder / ".batchfast"), clock=clock or FakeClock(fake), fake_server=fake)
+def session(
+    fake: FakeServer, folder: Path, clock: FakeClock | None = None, executor: Executor | None = None
+) -> Session:
+    return Session(Home(folder / ".batchfast"), clock=clock or FakeClock(fake), fake_server=fake, executor=executor)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

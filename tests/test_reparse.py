@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batchfast import outcomes, replies
+from batchfast import answers, outcomes, rows
 from batchfast.cli import execute
 from batchfast.engine import cancel_run
 from batchfast.fake import FakeServer, Fault
@@ -154,12 +154,13 @@ def test_a_better_parser_makes_rows_of_what_came_before(
         return reply if reply.texts else reply._replace(texts=("one", "two"), error=None)
 
     monkeypatch.setattr(outcomes, "parse_reply", better)
-    monkeypatch.setattr(replies, "parse_reply", better)
+    monkeypatch.setattr(answers, "parse_reply", better)
+    monkeypatch.setattr(rows, "parse_reply", better)
     data, failures = rebuilt(tmp_path)
-    rows = [json.loads(line) for line in data.splitlines()]
+    made = [json.loads(line) for line in data.splitlines()]
     assert failures is None
-    assert [row["uuid"] for row in rows] == [row["uuid"] for row in read(undisturbed)]
-    assert [row["text"] for row in rows][2:6] == ["one", "two"] * 2
+    assert [row["uuid"] for row in made] == [row["uuid"] for row in read(undisturbed)]
+    assert [row["text"] for row in made][2:6] == ["one", "two"] * 2
     for _ in range(2):  # what was written by --reparse is the run's own too
         assert execute(["collect", "--reparse"]) == 0
         assert both(path) == (data, None)

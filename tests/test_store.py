@@ -77,7 +77,7 @@ def test_an_outcome_takes_at_most_150_bytes(fake: FakeServer, tmp_path: Path) ->
         before = used_bytes(home.store)
         assert home.store.end_shard(row, "ended", results, Tally(succeeded=count, rows=count))
         assert (used_bytes(home.store) - before) / count <= 150
-        assert [answer.idx for answer in home.store.answers(run.no)] == list(range(count))
+        assert [index for index, *_ in home.store.answers(run.no)] == list(range(count))
 
 
 def used_bytes(store: Store) -> int:

@@ -16,12 +16,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from batchfast.errors import StoreError
 from batchfast.records import BatchSnapshot, ShardPlan
+from batchfast.store.outcomes_file import attached, insert
 from batchfast.store.rows import (
     IN_FLIGHT,
     OPEN,
@@ -60,9 +60,6 @@ SCHEMA_VERSION = 2
 _RESTORE = (
     "restore it from a backup, or make a dataset of the raw results with: batchfast collect RUN --reparse -o FILE"
 )
-
-# Rows in one statement (count): a statement each takes as long again.
-_BLOCK = 16
 
 
 class Store:
@@ -275,15 +272,17 @@ class Store:
         again: Iterable[ShardPlan] = (),
         note: str | None = None,
         revived: Sequence[Kept] = (),
+        outcomes: Path | None = None,
     ) -> bool:
         """
         Enter every outcome of a shard, its counts and what is sent again, all or nothing.
 
         Args:
-            results: One row per request; consumed before the transaction begins.
+            results: One row per request, but for those in `outcomes`; consumed before the transaction begins.
             tally: Filled while `results` is consumed, read afterwards.
             again: Shards that ask again for what may yet succeed; consumed after `results`.
             revived: Earlier attempts that turned out to be the last word; filled while `results` is consumed.
+            outcomes: More rows, in a file that `write_outcomes` made.
 
         Returns:
             False where another process has ended it; nothing is changed then.
@@ -292,11 +291,12 @@ class Store:
             StoreError: The counts do not cover the shard: nothing is changed.
         """
         plans = self._take_in(results, again)
-        with self.transaction():
+        with attached(self.connection, outcomes) as table, self.transaction():
             if self.shard(shard.id).state != shard.state:
                 return False
             # Results come in any order, and in grid order each page of the table is written once.
-            self.connection.execute("INSERT INTO requests SELECT * FROM temp.incoming ORDER BY idx")
+            for source in filter(None, ("temp.incoming", table)):
+                self.connection.execute(f"INSERT INTO requests SELECT * FROM {source} ORDER BY idx")  # noqa: S608
             counted = tally.succeeded + tally.failed + tally.expired + tally.cancelled + tally.resent
             if counted != shard.requests:
                 raise StoreError(
@@ -323,17 +323,10 @@ class Store:
         which other processes shall not have to wait for the database.
         """
         self.connection.execute("CREATE TEMP TABLE IF NOT EXISTS incoming AS SELECT * FROM main.requests WHERE 0")
-        marks = f"({', '.join('?' * len(RequestRow._fields))})"
         self.connection.execute("BEGIN")
         try:
             self.connection.execute("DELETE FROM temp.incoming")
-            rows = iter(results)
-            while block := list(islice(rows, _BLOCK)):
-                values = ", ".join([marks] * len(block))
-                self.connection.execute(
-                    f"INSERT INTO temp.incoming VALUES {values}",  # noqa: S608
-                    list(chain.from_iterable(block)),
-                )
+            insert(self.connection, "temp.incoming", results)
         finally:
             self.connection.execute("COMMIT")
         return list(again)
@@ -437,7 +430,7 @@ class Store:
             "WHERE run_no = ? AND final = 1 AND outcome = 'succeeded' ORDER BY idx, attempt",
             (run_no,),
         )
-        return map(Answer._make, cursor)
+        return cursor
 
     def failures(self, run_no: int) -> Iterator[RequestRow]:
         """Of each request that ended for good without a row its last word, in grid order, streamed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from batchfast.records import Outcome
 
@@ -165,14 +165,9 @@ class RequestRow(NamedTuple):
     length: int | None = None
 
 
-class Answer(NamedTuple):
-    """Where the reply stands that is the last word on a request and gave rows: some columns of its `RequestRow`."""
-
-    idx: int
-    shard_id: int
-    file: str
-    offset: int
-    length: int
+# Where the reply stands that is the last word on a request and gave rows: idx, shard_id, file, offset and length of its
+# `RequestRow`. A plain tuple, which goes to other processes in a third of the time.
+Answer: TypeAlias = tuple[int, int, str, int, int]
 
 
 class Kept(NamedTuple):

@@ -110,9 +110,12 @@ def batchfast(prepared: str, folder: str) -> Figures:
         run = session.store.runs()[0]
         ctx = session.context(run, offline=True)
         with timed(figures):
-            for row in session.store.shards(run.no, "running"):
-                files = (RemoteFile("output", "on the disk"),)
-                collect(ctx, row, BatchSnapshot(f"batch_{row.number}", "completed", "completed", files=files))
+            files = (RemoteFile("output", "on the disk"),)
+            ended = [
+                (row, BatchSnapshot(f"batch_{row.number}", "completed", "completed", files=files))
+                for row in session.store.shards(run.no, "running")
+            ]
+            assert all(wait_s is None for _, wait_s in collect(ctx, ended))
             written = session.settle(ctx, Engine(ctx).one_pass(sends=False), output=target)
     assert written is not None and written.rows == run.requests and written.failures is None
     dataset = target.stat().st_size
