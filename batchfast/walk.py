@@ -14,7 +14,7 @@ from batchfast.llms.splice import Splice, escaped, literal
 BLOCK_BYTES = 1 << 19
 
 # Escaped values that are kept (count).
-_KEPT_VALUES = 65_536
+_KEPT_VALUES = 1_024
 
 # How large a template may be, and all that are kept together (bytes, about).
 _TEMPLATE_BYTES = 1 << 16
