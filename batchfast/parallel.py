@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -72,10 +72,8 @@ def compile_run(
     grid = Grid(snapshot)
     cuts = [_cut(grid, entry, provider, id_prefix) for entry, provider in enumerate(providers)]
     most = sum(len(cut) for cut in cuts if cut is not None)
-    with (
-        workers(executor, len(grid), most) as pool,
-        _plan(folder, snapshot, providers, wanted=pool is not None) as plan,
-    ):
+    with workers(executor, len(grid), most) as pool, ExitStack() as stack:
+        plan = stack.enter_context(_plan(folder, snapshot, providers)) if pool is not None else None
         for entry, (provider, cut) in enumerate(zip(providers, cuts, strict=True)):
 
             def path_of(number: int, entry: int = entry, provider: Provider = provider) -> Path:
@@ -92,15 +90,12 @@ def compile_run(
 
 
 @contextmanager
-def _plan(folder: Path, snapshot: dict[str, Any], providers: Sequence[Provider], *, wanted: bool) -> Iterator[Path]:
+def _plan(folder: Path, snapshot: dict[str, Any], providers: Sequence[Provider]) -> Iterator[Path]:
     """
     A file for as long as the block lasts: JSON of the snapshot, and of what `conduct_of` says of each provider entry.
 
     Its name is new each time: a worker that sees another folder under the same path does not find it.
     """
-    if not wanted:
-        yield folder
-        return
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".plan-", dir=folder) as place:
         path = Path(place).absolute() / "plan.json"
