@@ -6,7 +6,6 @@ them is parsed.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -20,10 +19,11 @@ from batchfast.clock import seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
 from batchfast.jsonl import located_lines, replacing
+from batchfast.meter import BYTES
 from batchfast.outcomes import Absent, Incomplete, end_shard, result_files, split
 from batchfast.records import BatchSnapshot, RemoteFile, RequestError
 from batchfast.store import ShardRow
-from batchfast.workers import workers
+from batchfast.workers import looking_ahead, workers
 
 # What a request of a completed batch is that has no result line.
 MISSING = Absent(
@@ -69,19 +69,22 @@ def collect(ctx: Context, ended: Sequence[tuple[ShardRow, BatchSnapshot]]) -> It
         before the next try (seconds), and nothing has changed.
     """
     requests = sum(row.requests for row, _ in ended)
-    begun: deque[tuple[_Fetched, Callable[[], Answers]]] = deque()
-    with workers(ctx.executor, requests, len(ended)) as pool:
-        for row, snapshot in ended:
-            fetched = _fetched(ctx, row, snapshot)
-            if not isinstance(fetched, _Fetched):
-                yield row, fetched
-                continue
-            begun.append((fetched, _begin_reading(ctx, row, pool)))
-            if pool is None or len(begun) > _AHEAD:
-                yield row, _enter(ctx, *begun.popleft())
-        while begun:
-            fetched, answers = begun.popleft()
-            yield fetched.row, _enter(ctx, fetched, answers)
+    with (
+        workers(ctx.executor, requests, len(ended)) as pool,
+        ctx.meter.step("collecting", "requests", requests) as step,
+    ):
+        begun = ((row, _begin(ctx, row, snapshot, pool)) for row, snapshot in ended)
+        for row, finish in looking_ahead(begun, 0 if pool is None else _AHEAD):
+            yield row, finish()
+            step.advance(row.requests)
+
+
+def _begin(ctx: Context, row: ShardRow, snapshot: BatchSnapshot, pool: Executor | None) -> Callable[[], float | None]:
+    """Download, and begin to read in the pool; what is returned enters the outcomes and says what `collect` yields."""
+    fetched = _fetched(ctx, row, snapshot)
+    if isinstance(fetched, _Fetched):
+        return partial(_enter, ctx, fetched, _begin_reading(ctx, row, pool))
+    return lambda: fetched
 
 
 def _fetched(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> _Fetched | float | None:
@@ -208,9 +211,10 @@ def _fetch_again(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> Provid
 
 def _download(ctx: Context, row: ShardRow, file: RemoteFile, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as out:
+    with replacing(path) as out, ctx.meter.step(f"downloading {row.name}", BYTES) as step:
         for chunk in ctx.provider(row).download(file):
             out.write(chunk)
+            step.advance(len(chunk))
 
 
 def _readable(ctx: Context, row: ShardRow, path: Path) -> int:

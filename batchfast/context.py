@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from batchfast.clock import Clock, iso
@@ -13,6 +14,7 @@ from batchfast.cluster import DaskCluster
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.llms.base import Provider
+from batchfast.meter import Meter
 from batchfast.records import Shard
 from batchfast.store import RunRow, ShardRow, Store
 from batchfast.terminal import one_line
@@ -30,7 +32,9 @@ class Context:
         nonce: The home's mark in custom_ids and labels.
         max_attempts: How often a request is sent at most (count).
         max_cost_usd: What the run may cost at most (USD), or None.
+        max_parallel_uploads: How many files are uploaded at once (count).
         executor: Where files are read and written side by side; None: large runs use processes of this machine.
+        meter: Told of all that takes long.
         recheck_after_s: How long after an unanswered create its absence is believed (seconds).
         held: Why nothing more is sent until a person acts, or None.
         locked_out: Entries whose key was refused: not even what runs there can be collected.
@@ -46,7 +50,9 @@ class Context:
     max_attempts: int
     recheck_after_s: float
     max_cost_usd: float | None = None
+    max_parallel_uploads: int = 1
     executor: Executor | DaskCluster | None = None
+    meter: Meter = field(default_factory=Meter)
     held: str | None = None
     locked_out: set[int] = field(default_factory=set)
 
@@ -85,6 +91,7 @@ class Context:
             path=self.sent_file(row),
             requests=row.requests,
             size_bytes=row.size_bytes,
+            opener=partial(self.meter.reading, doing=f"uploading {row.name}"),
         )
 
     def note(self, kind: str, message: str, row: ShardRow | None = None) -> None:

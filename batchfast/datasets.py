@@ -69,6 +69,7 @@ class RawDataset:
             Default: whether `BATCHFAST_FAKE` is 1.
         max_attempts: How often a request is sent at most (count).
         max_cost_usd: What a run may cost at most (USD): nothing is sent that might go over it.
+        max_parallel_uploads: How many files are uploaded at once, of all providers together (count, 1 to 32).
         executor: Where submission files are made and result files read; its workers must see the home under the same
             path, and it is left open. Default: large runs use processes of this machine, others none.
     """
@@ -81,6 +82,7 @@ class RawDataset:
         fake: bool | FakeServer | None = None,
         max_attempts: int = 3,
         max_cost_usd: float | None = None,
+        max_parallel_uploads: int = 4,
         executor: Executor | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -88,7 +90,9 @@ class RawDataset:
         self._home = home_of(home)
         self._fake = os.environ.get("BATCHFAST_FAKE") == "1" if fake is None else bool(fake)
         self._fake_server = None if fake is None or isinstance(fake, bool) else fake
-        self._conduct = Conduct(max_attempts=max_attempts, max_cost_usd=max_cost_usd)
+        self._conduct = Conduct(
+            max_attempts=max_attempts, max_cost_usd=max_cost_usd, max_parallel_uploads=max_parallel_uploads
+        )
         self._executor = executor
         self._clock = clock
         self._run_id: str | None = None

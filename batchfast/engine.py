@@ -19,8 +19,9 @@ from batchfast.errors import ProviderError, StoreError
 from batchfast.outcomes import Absent, split, without_results
 from batchfast.poll import cancel, refresh
 from batchfast.records import BatchSnapshot, RequestError
+from batchfast.sender import Sender
 from batchfast.store import IN_FLIGHT, OPEN, Ledger, ShardRow, ShardState
-from batchfast.submit import recover, send
+from batchfast.submit import recover
 
 FIRST_POLL_S = 0.5
 POLL_FACTOR = 1.5
@@ -123,15 +124,10 @@ class Engine:
 
     def _send(self) -> None:
         """Send what there is room for; where there is none for anything, make the smallest shard smaller."""
-        admission = Admission(self.ctx)
-        refusing: set[int] = set()  # entries whose provider takes nothing just now
+        sender = Sender(self.ctx)
         while True:
-            for row in self._shards("waiting"):
-                if row.entry not in refusing and admission.judge(row) == "go":
-                    if not send(self.ctx, row):
-                        refusing.add(row.entry)
-                    admission.sent(self.ctx.store.shard(row.id))
-            too_large = [row for row in self._shards("waiting") if admission.judge(row) == "too large"]
+            sender.send(self._shards("waiting"))
+            too_large = [row for row in self._shards("waiting") if sender.admission.judge(row) == "too large"]
             if not too_large:
                 return
             smallest = min(too_large, key=lambda row: row.requests)

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from batchfast.context import Context
 from batchfast.errors import ConfigError, StoreError
 from batchfast.jsonl import READ_AHEAD, replacing, sha256_of, without_end
+from batchfast.meter import Step
 from batchfast.replies import Replies
 from batchfast.rows import Block, Piece, rows_of
 from batchfast.store import Answer, RequestRow
@@ -55,11 +56,12 @@ def write_dataset(ctx: Context, target: Path, *, force: bool = False) -> Written
         ConfigError: The folder cannot be written, or both files are someone else's.
     """
     path = choose_path(ctx, target, force=force)
-    rows = _write(ctx, path, _rows(ctx))
+    rows = _write_rows(ctx, path)
     bad = failures_path(path)
     failed = 0
     if _has_failures(ctx):
-        failed = _write(ctx, bad, _failures(ctx))
+        with ctx.meter.step("writing failures", "requests") as step:
+            failed = _write(ctx, bad, _failures(ctx), step)
     elif bad.is_file() and ours(ctx, bad):
         bad.unlink()
     return Written(path, rows, bad if failed else None, failed)
@@ -68,23 +70,24 @@ def write_dataset(ctx: Context, target: Path, *, force: bool = False) -> Written
 def write_partial(ctx: Context, target: Path) -> tuple[Path, int]:
     """Rows of what is settled so far, to `<stem>.partial.jsonl` beside the dataset; the file and its rows (count)."""
     path = choose_path(ctx, target.with_name(f"{target.stem}.partial.jsonl"))
-    return path, _write(ctx, path, _rows(ctx))
+    return path, _write_rows(ctx, path)
 
 
 def dataset_sha256(ctx: Context) -> str:
     """Hash of the dataset as the raw files on disk give it now: of what `write_dataset` would write."""
-    return _sha256(_rows(ctx))
+    digest = hashlib.sha256()
+    with ctx.meter.step("checking rows", "rows", ctx.store.rows(ctx.run.no)) as step:
+        for data, rows in _rows(ctx):
+            digest.update(data)
+            step.advance(rows, size_bytes=len(data))
+    return digest.hexdigest()
 
 
 def failures_sha256(ctx: Context) -> str:
     """As `dataset_sha256`, of the failures file."""
-    return _sha256(_failures(ctx))
-
-
-def _sha256(chunks: Iterator[Chunk]) -> str:
     digest = hashlib.sha256()
-    for data, _ in chunks:
-        digest.update(data)
+    for line, _ in _failures(ctx):
+        digest.update(line)
     return digest.hexdigest()
 
 
@@ -111,7 +114,12 @@ def ours(ctx: Context, path: Path) -> bool:
     return ctx.store.wrote(ctx.run.no, sha256_of(path))
 
 
-def _write(ctx: Context, path: Path, chunks: Iterator[Chunk]) -> int:
+def _write_rows(ctx: Context, path: Path) -> int:
+    with ctx.meter.step("writing rows", "rows", ctx.store.rows(ctx.run.no)) as step:
+        return _write(ctx, path, _rows(ctx), step)
+
+
+def _write(ctx: Context, path: Path, chunks: Iterator[Chunk], step: Step) -> int:
     """Write lines; returns how many. The hash is recorded before the file appears."""
     digest = hashlib.sha256()
     count = 0
@@ -120,6 +128,7 @@ def _write(ctx: Context, path: Path, chunks: Iterator[Chunk]) -> int:
             digest.update(data)
             out.write(data)
             count += lines
+            step.advance(lines, size_bytes=len(data))
         ctx.store.record_output(ctx.run.no, path, digest.hexdigest())
     return count
 

@@ -86,19 +86,20 @@ def end_shard(
     """
     ending = _Ending(ctx, row, answers, absent, strict, complete, halve)
     note = absent.error.message if refused or halve else None
-    if not ctx.store.end_shard(
-        row,
-        "failed" if refused else "ended",
-        ending.rows(),
-        ending.tally,
-        ending.again(),
-        note,
-        ending.revived,
-        answers.outcomes,
-    ):
-        return False
-    ending.report()
-    return True
+    with ctx.meter.step(f"entering results {row.name}", "requests", row.requests) as step:
+        ended = ctx.store.end_shard(
+            row,
+            "failed" if refused else "ended",
+            step.counted(ending.rows()),
+            ending.tally,
+            ending.again(),
+            note,
+            ending.revived,
+            answers.outcomes,
+        )
+    if ended:
+        ending.report()
+    return ended
 
 
 def without_results(ctx: Context, row: ShardRow, absent: Absent, *, refused: bool = False, halve: bool = False) -> None:

@@ -7,8 +7,10 @@ that entry's request number `index // P`: its *position*. A shard holds position
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -198,6 +200,7 @@ class Shard:
         path: The file with one encoded request a line.
         requests: How many (count).
         size_bytes: Size of that file.
+        opener: What opens it to be sent, where somebody wants to know how much of it was read.
     """
 
     label: str
@@ -205,6 +208,11 @@ class Shard:
     path: Path
     requests: int
     size_bytes: int
+    opener: Callable[[Path], AbstractContextManager[BufferedReader]] | None = field(default=None, compare=False)
+
+    def opened(self) -> AbstractContextManager[BufferedReader]:
+        """Its file, to be read once from the beginning."""
+        return self.opener(self.path) if self.opener else self.path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.jsonl import located_lines
 from batchfast.llms.base import Provider
+from batchfast.meter import BYTES, Meter, Step
 from batchfast.outcomes import Absent, end_shard, result_files
 from batchfast.rawfiles import collected_files
 from batchfast.records import Positions, ShardPlan, split_custom_id
@@ -76,6 +77,7 @@ def reparse(
     known: Known | None,
     force: bool = False,
     executor: Executor | DaskCluster | None = None,
+    meter: Meter | None = None,
 ) -> Rebuilt:
     """
     Write the dataset of a run, and its failures file, from the run's files.
@@ -84,6 +86,7 @@ def reparse(
         known: What the home's database knows of the run; None where it is lost.
         target, force: As in `write_dataset`.
         executor: As in `Session`.
+        meter: Told of all that takes long.
 
     Raises:
         StoreError: A file that is needed is gone or damaged, or `target` may hold rows that the files no longer give.
@@ -93,7 +96,7 @@ def reparse(
         tempfile.TemporaryDirectory(prefix="batchfast-") as folder,
         RebuiltStore(Path(folder) / "rebuilt.db", known) as store,
     ):
-        ctx = _context(home, run_id, target, clock, store, known)
+        ctx = _context(home, run_id, target, clock, store, known, meter or Meter())
         ctx.executor = executor
         lost = list(_lost(ctx, known)) if known else []
         own = known is not None and target.resolve() == Path(known.run.output_file).resolve()
@@ -126,7 +129,9 @@ def _lost(ctx: Context, known: Known) -> Iterator[str]:
             yield f"{ctx.sent_file(row)} is missing"
 
 
-def _context(home: Home, run_id: str, target: Path, clock: Clock, store: RebuiltStore, known: Known | None) -> Context:
+def _context(
+    home: Home, run_id: str, target: Path, clock: Clock, store: RebuiltStore, known: Known | None, meter: Meter
+) -> Context:
     """The run with all its shards, waiting, in a store of its own."""
     snapshot = snapshot_of(home, run_id)
     providers = providers_of(snapshot, [{}] * len(snapshot["providers"]))
@@ -151,17 +156,26 @@ def _context(home: Home, run_id: str, target: Path, clock: Clock, store: Rebuilt
         "cancel_requested": 1,
         "created_at": iso(clock.now()),
     }
+    with meter.step("reading requests", BYTES, sum(one.path.stat().st_size for one in sent)) as step:
+        row = store.add_run(run, _counted(plans, step))
     return Context(
         store=store,
         home=home,
-        run=store.add_run(run, plans),
+        run=row,
         providers=providers,
         grid=grid,
         nonce=id_prefix.removeprefix(f"{run_id}-"),
         clock=clock,
         max_attempts=1,
         recheck_after_s=0,
+        meter=meter,
     )
+
+
+def _counted(plans: Iterator[ShardPlan], step: Step) -> Iterator[ShardPlan]:
+    for plan in plans:
+        yield plan
+        step.advance(plan.size_bytes)
 
 
 class _Sent(NamedTuple):

@@ -19,7 +19,9 @@ from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.jsonl import replacing
 from batchfast.llms.base import Provider
+from batchfast.meter import Meter
 from batchfast.parallel import compile_run
+from batchfast.records import ShardPlan
 from batchfast.spec import Spec, conduct_of, differences, snapshot_bytes, snapshot_id
 from batchfast.store import RunRow, Store
 from batchfast.terminal import is_utf8
@@ -110,12 +112,14 @@ def create_run(
     output: Path,
     clock: Clock,
     executor: Executor | DaskCluster | None = None,
+    meter: Meter | None = None,
 ) -> RunRow:
     """
     Compile every shard to disk, then enter the run with all of them. Nothing is sent.
 
     Args:
         executor: As in `compile_run`.
+        meter: Told how far that is.
 
     Raises:
         RequestTooLarge: A request that no file can hold; nothing was entered.
@@ -124,7 +128,7 @@ def create_run(
     with replacing(_made(home.snapshot(run_id))) as file:
         file.write(snapshot_bytes(spec.snapshot))
     prefix = f"{run_id}-{store.nonce()}"
-    shards = list(compile_run(spec.snapshot, spec.providers, prefix, home.run(run_id) / "requests", executor=executor))
+    shards = list(_compile(spec, prefix, home.run(run_id) / "requests", executor, meter))
     run = {
         "id": run_id,
         "fake": int(all(endpoint == FAKE for endpoint in endpoints)),
@@ -147,12 +151,13 @@ def compile_files(
     *,
     fake: bool,
     executor: Executor | DaskCluster | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[tuple[Path, int]]:
     """
     The files that `submit` would send, as `<folder>/<stem>.jsonl`: those of the run that exists, or of the next one.
 
     Args:
-        executor: As in `compile_run`.
+        executor, meter: As in `create_run`.
 
     Yields:
         Each file and how many requests it has, once it is on disk.
@@ -167,9 +172,18 @@ def compile_files(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(f"cannot write to {folder}: {exc.strerror or exc}; choose another folder") from exc
-    for shard in compile_run(spec.snapshot, spec.providers, prefix, folder, executor=executor):
+    for shard in _compile(spec, prefix, folder, executor, meter):
         stem = stem_of(shard.entry, shard.provider, shard.model_id, shard.number, shard.attempt)
         yield folder / f"{stem}.jsonl", shard.requests
+
+
+def _compile(
+    spec: Spec, prefix: str, folder: Path, executor: Executor | DaskCluster | None, meter: Meter | None
+) -> Iterator[ShardPlan]:
+    with (meter or Meter()).step("compiling", "requests", len(Grid(spec.snapshot))) as step:
+        for plan in compile_run(spec.snapshot, spec.providers, prefix, folder, executor=executor):
+            step.advance(plan.requests, size_bytes=plan.size_bytes)
+            yield plan
 
 
 def conduct_text(spec: Spec) -> str:

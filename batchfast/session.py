@@ -22,6 +22,7 @@ from batchfast.grid import Grid
 from batchfast.home import Home
 from batchfast.llms.base import Provider
 from batchfast.lock import entering, run_lock
+from batchfast.meter import Meter
 from batchfast.spec import Conduct, Spec, load_spec, providers_of, snapshot_id
 from batchfast.store import OPEN, RunRow, Store
 from batchfast.terminal import one_line
@@ -38,6 +39,7 @@ class Session:
         home: Made where it is missing.
         executor: Where shards are compiled and result files read; its workers must see the home under the same path. A
             cluster is used for large runs only. Default: large runs use processes of this machine, others none.
+        meter: Told of all that takes long; by default that is logged.
         fake_server: A running fake to use for fake runs; otherwise one is started over the home's `fake` folder.
     """
 
@@ -48,6 +50,7 @@ class Session:
         clock: Clock | None = None,
         fake_server: FakeServer | None = None,
         executor: Executor | DaskCluster | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.home = home.make()
         self.clock = clock or SystemClock()
@@ -57,6 +60,7 @@ class Session:
         self._fake_server = fake_server
         self._specs: dict[str, Spec] = {}
         self._executor = executor
+        self._meter = meter or Meter()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +95,7 @@ class Session:
             endpoints = [runs.FAKE if fake else provider.endpoint() for provider in spec.providers]
             run_id = runs.free_name(self.home, self.store, spec, fake=fake)
             return runs.create_run(
-                self.home, self.store, spec, run_id, endpoints, output, self.clock, self._executor
+                self.home, self.store, spec, run_id, endpoints, output, self.clock, self._executor, self._meter
             ), True
 
     def _follow(self, run: RunRow, spec: Spec) -> RunRow:
@@ -170,7 +174,9 @@ class Session:
             max_attempts=conduct.max_attempts,
             recheck_after_s=conduct.recheck_after_s,
             max_cost_usd=conduct.max_cost_usd,
+            max_parallel_uploads=conduct.max_parallel_uploads,
             executor=self._executor,
+            meter=self._meter,
         )
 
     def _bound(self, run: RunRow, entry: int, provider: Provider) -> Provider:

@@ -42,6 +42,9 @@ from batchfast.schema.config import GRID_VERSION, PromptExpansionConfig, RawData
 # Arguments of a provider that decide no request. `api_key` is neither here nor in the snapshot: no file holds a key.
 _CONDUCT = ("base_url", "timeout", "price", "api_key_env", "max_requests_per_batch", "max_enqueued_tokens")
 
+# More files at once than this only get into each other's way, and one HTTP client holds 100 connections (count).
+_MOST_UPLOADS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
@@ -53,6 +56,7 @@ class Conduct:
         recheck_after_s: How long after an unanswered create the provider is asked a second time, before the shard is
             sent again (seconds).
         max_cost_usd: What the run may cost at most (USD); None is no limit.
+        max_parallel_uploads: How many files are uploaded at once, of all providers together (count, 1 to 32).
 
     Raises:
         ConfigError: A value out of range.
@@ -61,6 +65,7 @@ class Conduct:
     max_attempts: int = 3
     recheck_after_s: float = 20.0
     max_cost_usd: float | None = None
+    max_parallel_uploads: int = 4
 
     def __post_init__(self) -> None:
         if type(self.max_attempts) is not int or self.max_attempts < 1:
@@ -69,6 +74,9 @@ class Conduct:
             raise ConfigError(f"recheck_after_s must be a number of seconds from 0 up, not {self.recheck_after_s!r}")
         if self.max_cost_usd is not None and not _is_amount(self.max_cost_usd):
             raise ConfigError(f"max_cost_usd must be a number of USD from 0 up, not {self.max_cost_usd!r}")
+        uploads = self.max_parallel_uploads
+        if type(uploads) is not int or not 1 <= uploads <= _MOST_UPLOADS:
+            raise ConfigError(f"max_parallel_uploads must be a whole number from 1 to {_MOST_UPLOADS}, not {uploads!r}")
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> Self:

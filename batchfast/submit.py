@@ -4,9 +4,14 @@ Shards to batches. The only place that spends money.
 Before a create the shard stands in the store as *submitting*, with the newest batch the provider lists (the fence).
 Whatever happens then, the next pass can look above the fence for what became of it, and sends again only what is
 certainly not there.
+
+Sending is `begin`, an upload, and `conclude`. Only uploads may run elsewhere meanwhile: they cost nothing. Creates,
+which do, are made here one after the other, as is every step in the store.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from batchfast.admission import refused_at_create
 from batchfast.clock import iso, seconds_of
@@ -26,11 +31,18 @@ def send(ctx: Context, row: ShardRow) -> bool:
     """
     Send one waiting shard: intent, upload, create, outcome.
 
-    Does nothing where another process was first. A create whose answer did not come leaves the shard *submitting*,
-    for `recover`.
+    Returns:
+        False if the provider takes nothing just now, so that the entry's other shards need not be tried.
+    """
+    return begin(ctx, row) and conclude(ctx, row, upload_of(ctx, row))
+
+
+def begin(ctx: Context, row: ShardRow) -> bool:
+    """
+    Enter the intent to send a waiting shard: from here on it counts as in flight.
 
     Returns:
-        False if the provider takes nothing just now, so that its other shards need not be tried.
+        False if it stays as it was: the entry's other shards need not be tried, or another process was first.
     """
     provider = ctx.provider(row)
     shard = ctx.shard(row)
@@ -45,18 +57,42 @@ def send(ctx: Context, row: ShardRow) -> bool:
         else:
             _put_off(ctx, row, exc)
         return False
-    if not ctx.store.move(row.id, "waiting", "submitting", fence=fence, intent_at=ctx.now(), absent_at=None, note=None):
-        return True
+    return ctx.store.move(row.id, "waiting", "submitting", fence=fence, intent_at=ctx.now(), absent_at=None, note=None)
+
+
+def upload_of(ctx: Context, row: ShardRow) -> Callable[[], str | None]:
+    """What uploads a shard and returns its file's id. Touches no store, so that it may be called in any thread."""
+    provider, shard = ctx.provider(row), ctx.shard(row)
+    return lambda: provider.upload(shard) if row.file_id is None else row.file_id
+
+
+def conclude(ctx: Context, row: ShardRow, upload: Callable[[], str | None], *, creates: bool = True) -> bool:
+    """
+    Finish what `begin` began: the upload's outcome, the create and its outcome.
+
+    A create whose answer did not come leaves the shard *submitting*, for `recover`.
+
+    Args:
+        row: As it was before `begin`.
+        upload: Returns the file's id, or raises the upload's error.
+        creates: False where the entry's provider has refused since: the shard waits again, and keeps its file.
+
+    Returns:
+        As `send`.
+    """
     try:
-        file_id = provider.upload(shard) if row.file_id is None else row.file_id
+        file_id = upload()
     except ProviderError as exc:
         return _after_failed_upload(ctx, row, exc)
-    ctx.store.update_shard(row.id, "submitting", file_id=file_id)
-    if ctx.store.cancel_requested(ctx.run.no):  # an upload takes minutes, in which a person may cancel
+    # An upload takes minutes, in which a person may cancel, or another shard find that nothing can be sent.
+    if not creates or ctx.held or ctx.store.cancel_requested(ctx.run.no):
         ctx.store.move(row.id, "submitting", "waiting", file_id=file_id)
         return False
+    # Now the create is about to be made: how long its absence is doubted counts from here.
+    if not ctx.store.update_shard(row.id, "submitting", file_id=file_id, intent_at=ctx.now()):
+        return False
     try:
-        remote_id = provider.create(shard, file_id)
+        remote_id = ctx.provider(row).create(ctx.shard(row), file_id)
     except ProviderError as exc:
         _after_failed_create(ctx, row, exc)
         return exc.kind == "refused"
@@ -78,7 +114,8 @@ def _after_failed_upload(ctx: Context, row: ShardRow, exc: ProviderError) -> boo
 
 def _after_failed_create(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
     if exc.maybe_accepted:
-        ctx.store.update_shard(row.id, "submitting", note=str(exc))
+        # A body of many megabytes takes minutes: it may have been accepted only now.
+        ctx.store.update_shard(row.id, "submitting", note=str(exc), intent_at=ctx.now())
         ctx.note("warning", f"no clear answer to a create ({exc}); looking before sending again", row)
     elif exc.kind == "rate_limit":
         refused_at_create(ctx, row, str(exc), exc.retry_after_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
@@ -67,15 +67,20 @@ def in_order(pool: Executor | None, function: Callable[[A], T], tasks: Iterable[
     A result for each task, in their order.
 
     Args:
-        ahead: How many tasks are begun at most before the first of them is waited for (count).
+        ahead: How many more tasks are begun at most while one is waited for (count).
     """
     if pool is None:
         yield from map(function, tasks)
         return
-    begun: deque[Future[T]] = deque()
-    for task in tasks:
-        begun.append(pool.submit(function, task))
-        if len(begun) > ahead:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
+    for begun in looking_ahead((pool.submit(function, task) for task in tasks), ahead):
+        yield begun.result()
+
+
+def looking_ahead(items: Iterable[T], ahead: int) -> Iterator[T]:
+    """The items, so many of them (count) made before the first is handed out."""
+    made: deque[T] = deque()
+    for item in items:
+        made.append(item)
+        if len(made) > ahead:
+            yield made.popleft()
+    yield from made

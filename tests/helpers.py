@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -74,6 +75,18 @@ def session(
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def uploading() -> list[threading.Thread]:
+    """Uploads that are under way, or that nobody waits for any more."""
+    return [thread for thread in threading.enumerate() if thread.name == "batchfast-upload"]
+
+
+def uploads_end() -> None:
+    """Wait for those that were left behind, so that what comes next is the same each time."""
+    for thread in uploading():
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def powerless(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

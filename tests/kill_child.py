@@ -2,8 +2,10 @@
 A program that runs a spec on the fake and is killed at chosen points: `kill_child.py`, with one job a line on stdin.
 
 A job is `{"spec": path, "kills": [point, ...]}`: the run is started once for each of the kills, one after the other,
-and once more undisturbed. Each start is a fork, so that what takes long to load is loaded once. The answer is a line
-`{"killed": how many of the starts were, "accepted": batches the fake took, "points": names of the last start's}`.
+and once more undisturbed. Instead of a point, a kill may be a pair of booleans: the first two uploads are under way at
+once, and the process ends when the file of each has arrived (true) or is about to be sent (false). Each start is a
+fork, so that what takes long to load is loaded once. The answer is a line `{"killed": how many of the starts were,
+"accepted": batches the fake took, "points": names of the last start's}`.
 
 The points are before and after each of what a process can leave behind: every statement that writes the database,
 where those within a transaction count by its BEGIN and COMMIT; every call of the provider seam, and each chunk of a
@@ -52,7 +54,7 @@ class Points:
 
     def reach(self, name: str) -> None:
         if threading.get_ident() != self._thread:
-            return  # the fake's
+            return  # the fake's, or an upload's
         if len(self.names) == self._fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         self.names.append(name)
@@ -121,6 +123,20 @@ def watch(points: Points) -> None:
     sys.addaudithook(points.audit)
 
 
+def kill_between_uploads(arrived: list[bool]) -> None:
+    """Have the first two uploads end the process together, each after or before its file was sent."""
+    both = threading.Barrier(2, action=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    for provider in PROVIDERS.values():
+        original = provider.upload
+
+        def upload(self: Any, shard: Any, original: Callable[..., Any] = original) -> Any:
+            if arrived[int(shard.label.split("-")[-2])]:
+                original(self, shard)
+            return both.wait()
+
+        provider.upload = upload  # type: ignore[method-assign]
+
+
 def _pointed(points: Points, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: points.around(name, lambda: original(*args))
 
@@ -138,9 +154,11 @@ def _pointed_chunks(points: Points, original: Callable[..., Iterator[bytes]]) ->
     return download
 
 
-def run(spec_path: Path, fatal: int | None) -> dict[str, Any]:
+def run(spec_path: Path, fatal: int | list[bool] | None) -> dict[str, Any]:
     """Run a spec to its end, or to the fatal point."""
-    points = Points(spec_path.parent, fatal)
+    points = Points(spec_path.parent, fatal if isinstance(fatal, int) else None)
+    if isinstance(fatal, list):
+        kill_between_uploads(fatal)
     home = home_for(spec_path.parent)
     with FakeServer(home.path / "fake", batch_seconds=0) as fake:
         if not fake.planned():
@@ -155,7 +173,7 @@ def run(spec_path: Path, fatal: int | None) -> dict[str, Any]:
     return {"accepted": accepted, "points": points.names}
 
 
-def forked(spec_path: Path, fatal: int | None) -> dict[str, Any] | None:
+def forked(spec_path: Path, fatal: int | list[bool] | None) -> dict[str, Any] | None:
     """`run` in a process of its own; None where that was killed."""
     reading, writing = os.pipe()
     child = os.fork()

@@ -143,7 +143,7 @@ def test_the_live_display_says_it_aloud(
     run = running(server, tmp_path, "gemini")
     with session(server, tmp_path) as home:
         by = iso(time.time() + left_h * HOUR + 60)
-        with home.work(run) as engine, LiveView(home.store, run) as view:
+        with home.work(run) as engine, LiveView(home.store, run, list) as view:
             progress = engine.one_pass(sends=False)
             home.store.connection.execute("UPDATE batches SET collect_by = ?", (by,))
             view(progress)

@@ -87,10 +87,11 @@ _faults = st.one_of(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(sorted(MODELS)),
+    at_once=st.sampled_from([1, 4]),
     faults=st.lists(_faults, max_size=4, unique=True),
 )
 def test_whatever_happens_every_request_is_in_one_file_once(
-    fake: FakeServer, tmp_path_factory: pytest.TempPathFactory, name: str, faults: list[Fault]
+    fake: FakeServer, tmp_path_factory: pytest.TempPathFactory, name: str, at_once: int, faults: list[Fault]
 ) -> None:
     """Any mix of faults: the run settles, the ledger adds up, each request is in dataset or failures, never in both."""
     fake.reset()
@@ -98,9 +99,8 @@ def test_whatever_happens_every_request_is_in_one_file_once(
     folder = tmp_path_factory.mktemp("run")
     out = str(folder / "out.jsonl")
     with session(fake, folder) as home:
-        wanted = spec(
-            provider(name, max_requests_per_batch=4), topics=6, output_file=out, conduct=Conduct(max_attempts=2)
-        )
+        conduct = Conduct(max_attempts=2, max_parallel_uploads=at_once)
+        wanted = spec(provider(name, max_requests_per_batch=4), topics=6, output_file=out, conduct=conduct)
         run, _ = home.enter(wanted, fake=True)
         with home.work(run) as engine:
             progress = engine.drive(lambda seen: _assert(seen.ledger.adds_up()))

@@ -35,7 +35,7 @@ class Ended:
 
 
 def play(fake: FakeServer, folder: Path, name: str, *faults: Fault, **settings: Any) -> Ended:
-    """Run three requests in two batches to the end; the ledger is added up after every pass."""
+    """Run three requests in two batches, uploaded at once, to the end; after every pass the ledger is added up."""
     fake.reset()
     fake.plan(*faults)
     clock = FakeClock(fake)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ output_file = "out.jsonl"
 
 [run]
 recheck_after_s = 0
+max_parallel_uploads = {at_once}
 
 [[providers]]
 provider = "{provider}"
@@ -37,28 +39,32 @@ max_requests_per_batch = 2
 """
 
 
+# A point, or of each of the first two uploads whether its file has arrived: see `kill_child`.
+Kill = int | tuple[bool, bool]
+
+
 class Ended(NamedTuple):
     """How a run ended that was killed `kills`, and then went on undisturbed."""
 
-    kills: tuple[int, ...]
+    kills: tuple[Kill, ...]
     killed: int
     accepted: int
     files: list[str]
     out: bytes
 
 
-def write_spec(folder: Path, name: str) -> Path:
+def write_spec(folder: Path, name: str, at_once: int = 1) -> Path:
     folder.mkdir()
     path = folder / "spec.toml"
-    path.write_text(SPEC.format(provider=name, model=MODELS[name]))
+    path.write_text(SPEC.format(provider=name, model=MODELS[name], at_once=at_once))
     return path
 
 
-def play(folder: Path, name: str, jobs: Sequence[tuple[int, ...]]) -> list[Ended]:
+def play(folder: Path, name: str, jobs: Sequence[tuple[Kill, ...]], at_once: int = 1) -> list[Ended]:
     """Kill a run at each job's points, one after the other, and let it end; on all cores."""
 
-    def some(jobs: Sequence[tuple[int, ...]]) -> list[Ended]:
-        specs = [write_spec(folder / "-".join(map(str, kills)), name) for kills in jobs]
+    def some(jobs: Sequence[tuple[Kill, ...]]) -> list[Ended]:
+        specs = [write_spec(folder / "-".join(map(str, kills)), name, at_once) for kills in jobs]
         lines = [json.dumps({"spec": str(spec), "kills": kills}) for spec, kills in zip(specs, jobs, strict=True)]
         done = subprocess.run(
             [sys.executable, CHILD], input="\n".join(lines), capture_output=True, text=True, check=True
@@ -80,9 +86,9 @@ def written(folder: Path) -> tuple[list[str], bytes]:
     return sorted(path.name for path in folder.glob("[!.]*.jsonl")), (folder / "out.jsonl").read_bytes()
 
 
-def undisturbed(folder: Path, name: str) -> tuple[list[str], bytes]:
+def undisturbed(folder: Path, name: str, at_once: int = 1) -> tuple[list[str], bytes]:
     """The points of a run that nothing disturbs, and its dataset."""
-    spec = write_spec(folder, name)
+    spec = write_spec(folder, name, at_once)
     job = json.dumps({"spec": str(spec), "kills": []})
     done = subprocess.run([sys.executable, CHILD], input=job, capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)
@@ -115,6 +121,18 @@ def test_killed_at_any_point_a_run_still_pays_once(tmp_path: Path, name: str) ->
     points, expected = undisturbed(tmp_path / "quiet", name)
     assert points.count("before create") == NEEDED
     ends = play(tmp_path / "killed", name, [(point,) for point in telling(points)])
+    assert wrong(ends, expected) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gemini", "openai"])
+def test_killed_with_two_files_on_their_way_a_run_still_pays_once(tmp_path: Path, name: str) -> None:
+    """As before, with the first two shards sent at once; and killed in the uploads, whichever has arrived."""
+    points, expected = undisturbed(tmp_path / "quiet", name, at_once=2)
+    assert points.count("before create") == NEEDED
+    assert points.count("before upload") == NEEDED - 2  # the others are in threads
+    moments: list[Kill] = list(product([False, True], repeat=2))
+    ends = play(tmp_path / "killed", name, [(kill,) for kill in telling(points) + moments], at_once=2)
     assert wrong(ends, expected) == []
 
 

@@ -96,13 +96,14 @@ def test_spec_of_the_interface_is_read(write: Write, tmp_path: Path) -> None:
         [run]
         max_attempts = 5
         recheck_after_s = 0.5
+        max_parallel_uploads = 2
         """
     )
     spec = load_spec(path)
     assert len(Grid(spec.snapshot)) == 2 * 2 * 2 * 3 * 2
     assert [type(provider) for provider in spec.providers] == [OpenAIProvider, AnthropicProvider]
     assert spec.providers[0].max_completion_tokens == 2000
-    assert spec.conduct == Conduct(max_attempts=5, recheck_after_s=0.5)
+    assert spec.conduct == Conduct(max_attempts=5, recheck_after_s=0.5, max_parallel_uploads=2)
     assert (spec.path, spec.output_path()) == (path, tmp_path / "space_engineering.jsonl")
 
 
@@ -117,9 +118,9 @@ def test_json_and_toml_mean_the_same(write: Write) -> None:
 
 
 def test_defaults_of_conduct(write: Write) -> None:
-    """Three attempts; a second look after 20 seconds."""
+    """Three attempts; a second look after 20 seconds; no budget; four uploads at once."""
     spec = load_spec(write(DATASET + PROVIDER))
-    assert spec.conduct == Conduct(3, 20.0)
+    assert spec.conduct == Conduct(3, 20.0, None, 4)
 
 
 def test_topics_file_is_read_line_by_line(write: Write, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from batchfast.resend import ask_again
 from batchfast.session import Session
 from batchfast.spec import Conduct
 from batchfast.store import RunRow
-from tests.helpers import MODELS, FakeClock, provider, read, session, spec
+from tests.helpers import MODELS, FakeClock, provider, read, session, spec, uploads_end
 
 REQUESTS = 5
 _ROUTES = st.sampled_from(["create", "poll", "list", "results", "upload"])
@@ -60,13 +60,13 @@ class Nights(RuleBasedStateMachine):
         self.home.__exit__()
         shutil.rmtree(self.folder)
 
-    @initialize(name=st.sampled_from(sorted(MODELS)))
-    def enter(self, name: str) -> None:
+    @initialize(name=st.sampled_from(sorted(MODELS)), at_once=st.sampled_from([1, 3]))
+    def enter(self, name: str, at_once: int) -> None:
         wanted = spec(
             provider(name, max_requests_per_batch=2),
             topics=REQUESTS,
             output_file=str(self.folder / "out.jsonl"),
-            conduct=Conduct(max_attempts=2),
+            conduct=Conduct(max_attempts=2, max_parallel_uploads=at_once),
         )
         self.name = name
         self.run, _ = self.home.enter(wanted, fake=True)
@@ -121,7 +121,7 @@ class Nights(RuleBasedStateMachine):
                 with self.engine() as engine:
                     engine.one_pass(everything=True)
             except Died:
-                pass
+                uploads_end()
         self.home.__exit__()
         self.home = session(self.fake, self.folder, self.clock)
 

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from typing import NoReturn
 
 import click
@@ -84,7 +85,8 @@ def execute(arguments: list[str]) -> int:
     with interrupts() as came:
         try:
             colour = False if os.environ.get("NO_COLOR") else None
-            code = cli.main(arguments, "batchfast", standalone_mode=False, obj=options, color=colour) or DONE
+            with closing(options.display):
+                code = cli.main(arguments, "batchfast", standalone_mode=False, obj=options, color=colour) or DONE
         except (click.Abort, KeyboardInterrupt):
             came.append(signal.SIGINT)
         except SystemExit as exc:  # click's way out where whoever read our output has gone

@@ -37,7 +37,7 @@ def open_store() -> Store:
 def open_session(home: Home, scheduler: str | None = None) -> Session:
     from batchfast.session import Session
 
-    return Session(home, executor=cluster(scheduler, home.runs))
+    return Session(home, executor=cluster(scheduler, home.runs), meter=current().display)
 
 
 def existing(scheduler: str | None = None) -> Session:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from batchfast.cli.display import Display
 from batchfast.home import Home
 from batchfast.terminal import is_utf8, json_line, plain
 
@@ -17,13 +19,14 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass
 class Options:
-    """Global options, wherever on the line they stood, and the home that they led to."""
+    """Global options, wherever on the line they stood, the home that they led to, and where long work is shown."""
 
     home: str | None = None
     json: bool = False
     fake: bool = False
     verbose: bool = False
     used: Home | None = None
+    display: Display = field(default_factory=Display)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -94,7 +97,8 @@ def current() -> Options:
 
 
 def say(text: str) -> None:
-    click.echo(plain(text), err=True)
+    # Named, because click looks behind a stream that a display has put in its place: the line would run into that.
+    click.echo(plain(text), sys.stderr, err=True)
 
 
 def say_waiting(busy: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -65,9 +66,16 @@ def compile_(spec: Path, folder: Path, scheduler: str | None) -> None:
     loaded = load(spec)
     home = find_home(spec).make()
     with Store(home.database) as store:
-        executor = cluster(scheduler, folder)
-        for path, requests in compile_files(loaded, store, folder, fake=current().fake, executor=executor):
+        files = compile_files(
+            loaded,
+            store,
+            folder,
+            fake=current().fake,
+            executor=cluster(scheduler, folder),
+            meter=current().display,
+        )
+        for path, requests in files:
             size = path.stat().st_size
             about = {"path": str(path), "requests": requests, "bytes": size}
-            click.echo(json_line(about) if current().json else str(path))
+            click.echo(json_line(about) if current().json else str(path), sys.stdout)  # named as in `say`
             say(f"{path.name}: {count(requests, 'request')}, {size:,} bytes")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,13 +140,17 @@ def drive(session: Session, run: RunRow, output: Path | None, force: bool, wait:
     return finish(session, engine.ctx, progress, written, target)
 
 
-def _live(session: Session, run: RunRow) -> AbstractContextManager[Callable[[Progress], None]]:
+@contextmanager
+def _live(session: Session, run: RunRow) -> Iterator[Callable[[Progress], None]]:
     """A display that follows the run; off a terminal only its deadline: when it is known, and when it is near."""
     if not is_terminal(sys.stderr):
-        return nullcontext(_DeadlineSayer(session, run))
+        yield _DeadlineSayer(session, run)
+        return
     from batchfast.live import LiveView
 
-    return LiveView(session.store, run)
+    display = current().display
+    with display.lent(), LiveView(session.store, run, display.lasting) as view:
+        yield view
 
 
 class _DeadlineSayer:

@@ -36,8 +36,8 @@ def rebuild(name: str | None, output: Path | None, *, force: bool, wait: bool, s
         target = target_of(run, output) if run else Path(output or "").absolute()
         _hold(home, run_id, clock, stack, wait=wait)
         known = _known(home, store, run) if store and run else None
-        executor = cluster(scheduler, home.runs)
-        rebuilt = reparse(home, run_id, target, clock, known=known, force=force, executor=executor)
+        executor, meter = cluster(scheduler, home.runs), current().display
+        rebuilt = reparse(home, run_id, target, clock, known=known, force=force, executor=executor, meter=meter)
     return _report(home, run_id, rebuilt, target)
 
 

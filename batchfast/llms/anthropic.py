@@ -79,6 +79,7 @@ class AnthropicProvider(Provider):
 
     name = "anthropic"
     deletes_batches = True
+    sends_inline = True
     key_variables = ("ANTHROPIC_API_KEY",)
     url_variable = "ANTHROPIC_BASE_URL"
     default_url = "https://api.anthropic.com"
@@ -148,7 +149,7 @@ class AnthropicProvider(Provider):
     def create(self, shard: Shard, file_id: str | None) -> str:  # noqa: ARG002
         import httpx2
 
-        with shard.path.open("rb") as file, self._calling("create"):
+        with shard.opened() as file, self._calling("create"):
             size = shard.path.stat().st_size
             length = size + self.hard_limits.envelope_bytes
             # The SDK's own create would hold the whole body in memory, parsed and written again.

@@ -49,6 +49,8 @@ class BatchProvider(Protocol):
     name: ClassVar[str]
     # A batch is deleted by its remote_id, like a file; otherwise the provider keeps a record of it.
     deletes_batches: ClassVar[bool]
+    # The body goes with `create`, and `upload` sends nothing.
+    sends_inline: ClassVar[bool]
     model_id: str
     price: dict[str, float] | None
     max_enqueued_tokens: int | None
@@ -71,7 +73,11 @@ class BatchProvider(Protocol):
 
     # network
     def upload(self, shard: Shard) -> str | None:
-        """Send the file, streamed from disk; its id, or None where the body goes inline with `create`."""
+        """
+        Send the file, streamed from disk; its id, or None where the body goes inline with `create`.
+
+        Several may run at once, in threads, after a first call of another kind has made the client.
+        """
 
     def create(self, shard: Shard, file_id: str | None) -> str:
         """Start the batch: one attempt, no retries of the SDK's own. Returns its remote_id."""
@@ -125,6 +131,7 @@ class Provider(BatchProvider, ABC):
 
     name: ClassVar[str]
     deletes_batches: ClassVar[bool]
+    sends_inline: ClassVar[bool] = False
     key_variables: ClassVar[tuple[str, ...]]
     url_variable: ClassVar[str]
     default_url: ClassVar[str]

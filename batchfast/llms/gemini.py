@@ -175,7 +175,7 @@ class GeminiProvider(Provider):
     # network
 
     def upload(self, shard: Shard) -> str | None:
-        with shard.path.open("rb") as file, self._calling("upload"):
+        with shard.opened() as file, self._calling("upload"):
             # An open file rather than its path: of a path the SDK sends the name in a header.
             uploaded = self._sdk().files.upload(
                 file=file, config={"mime_type": "application/jsonl", "display_name": shard.label}

@@ -108,7 +108,7 @@ class OpenAIProvider(Provider):
     # network
 
     def upload(self, shard: Shard) -> str | None:
-        with shard.path.open("rb") as file, self._calling("upload"):
+        with shard.opened() as file, self._calling("upload"):
             # No expires_after: OpenAI keeps batch inputs for 30 days by itself.
             response = self._sdk().files.with_raw_response.create(
                 file=(f"{shard.label}.jsonl", file, "application/jsonl"), purpose="batch"

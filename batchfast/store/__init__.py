@@ -240,9 +240,10 @@ class Store:
         return self.update_shard(shard_id, old, state=new, **columns)
 
     def put_off(self, run_no: int, entry: int, until: str, note: str) -> None:
-        """No waiting shard of an entry is sent before `until`."""
+        """No shard of an entry that waits, or will wait again, is sent before `until`."""
         self.connection.execute(
-            "UPDATE shards SET not_before = ?, note = ? WHERE run_no = ? AND entry = ? AND state = 'waiting'",
+            "UPDATE shards SET not_before = ?, note = CASE state WHEN 'waiting' THEN ? ELSE note END "
+            "WHERE run_no = ? AND entry = ? AND state IN ('waiting', 'submitting')",
             (until, note, run_no, entry),
         )
 

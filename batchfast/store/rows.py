@@ -58,7 +58,8 @@ class ShardRow:
         largest_bytes: Size of its file's largest line; 0 where unknown.
         positions: Which of its entry's requests it holds, as `records.Positions` text.
         fence: Newest batch the provider listed before the create.
-        intent_at: When the create was about to be made; `absent_at`: when the provider first did not list it.
+        intent_at: When the create was about to be made, or last known to be under way; `absent_at`: when the provider
+            first did not list it.
         not_before: Earliest time of the next send.
         succeeded, failed, expired, cancelled: Requests that ended so for good (count).
         resent: Requests whose last word is in another shard (count).
