@@ -7,6 +7,7 @@ Start with `batchfast.datasets.RawDataset`. Importing this package loads no SDK.
 from batchfast.errors import (
     BatchfastError,
     ConfigError,
+    ExecutorError,
     MissingKey,
     NotReady,
     ProviderError,
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BatchfastError",
     "ConfigError",
+    "ExecutorError",
     "MissingKey",
     "NotReady",
     "ProviderError",

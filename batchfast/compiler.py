@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,23 +24,13 @@ from batchfast.jsonl import replacing
 from batchfast.llms.base import Provider
 from batchfast.llms.splice import Splice
 from batchfast.records import Limits, Positions, Request, ShardPlan, custom_id
-from batchfast.walk import Walk
+from batchfast.walk import BLOCK_BYTES, Block, Walk
 
 log = logging.getLogger(__name__)
 
-# Requests in a block, at most; fewer where lines are long, so that a block has about so many bytes.
-_BLOCK_REQUESTS = 1_024
-_BLOCK_BYTES = 1 << 20
-
-# Requests of a compilation whose spliced line is compared with the encoded one (count).
+# In how many places of a compilation spliced lines are compared with encoded ones, and lines in each (count).
 _COMPARED = 16
-
-
-class Block(NamedTuple):
-    """Encoded requests of consecutive positions, a newline behind each."""
-
-    positions: range
-    lines: list[bytes]
+_TOGETHER = 3
 
 
 class File(NamedTuple):
@@ -127,51 +120,60 @@ class Lines:
     def blocks(self, ranges: list[range]) -> Iterator[Block]:
         """The requests of some ranges of positions, in their order."""
         make = self._maker(ranges)
-        size = _BLOCK_REQUESTS
         for positions in ranges:
-            rest = positions
-            while rest:
-                block, rest = rest[:size], rest[size:]
-                lines = make(block)
-                yield Block(block, lines)
-                size = max(1, min(_BLOCK_REQUESTS, _BLOCK_BYTES * len(lines) // sum(map(len, lines))))
+            yield from make(positions)
 
     def _index(self, position: int) -> int:
         return position * self._grid.entries + self._entry
 
-    def _encoded(self, positions: range) -> list[bytes]:
-        return [self._encode(position) + b"\n" for position in positions]
+    def _encoded(self, positions: range) -> Iterator[Block]:
+        lines: list[bytes] = []
+        size, start = 0, positions.start
+        for position in positions:
+            lines.append(self._encode(position) + b"\n")
+            size += len(lines[-1])
+            if size >= BLOCK_BYTES or position == positions[-1]:
+                yield Block.of(range(start, position + 1), lines)
+                lines, size, start = [], 0, position + 1
 
     def _encode(self, position: int) -> bytes:
         prompt = self._grid.prompt(self._index(position))
         return self._provider.encode(Request(self.name_of(position), prompt, self._grid.num_samples, self._doublings))
 
-    def _maker(self, ranges: list[range]) -> Callable[[range], list[bytes]]:
-        """What makes a block's lines: splicing, where that gives what `encode` writes."""
+    def _maker(self, ranges: list[range]) -> Callable[[range], Iterator[Block]]:
+        """What makes the lines: splicing, where that gives what `encode` writes."""
         splice = Splice.of(self._provider.encode, self._grid.num_samples, self._doublings)
         if splice is not None:
-            make = partial(self._spliced, splice, Walk(self._grid))
-            if all(make(range(one, one + 1)) == self._encoded(range(one, one + 1)) for one in _some_of(ranges)):
+            walk = Walk(self._grid, splice, self._entry, self._id_prefix, self._attempt)
+            make = partial(self._spliced, walk)
+            if all(_bytes(make(few)) == _bytes(self._encoded(few)) for few in _some_of(ranges)):
                 return make
         log.warning("lines of %s are encoded one by one: splicing does not fit them", self._provider.model_id)
         return self._encoded
 
-    def _spliced(self, splice: Splice, walk: Walk, positions: range) -> list[bytes]:
-        indices = range(self._index(positions.start), self._index(positions.stop), self._grid.entries)
+    def _spliced(self, walk: Walk, positions: range) -> Iterator[Block]:
+        done = positions.start
         try:
-            return splice.lines(self._id_prefix, self._attempt, indices, walk.prompts(positions))
+            for block in walk.blocks(positions):
+                yield block
+                done = block.positions.stop
         except UnicodeEncodeError:
-            return self._encoded(positions)  # which says where half of a character stands
+            yield from self._encoded(range(done, positions.stop))  # which says where half of a character stands
 
 
-def _some_of(ranges: list[range]) -> Iterator[int]:
-    """A few positions: first and last, and others evenly between them."""
+def _bytes(blocks: Iterable[Block]) -> bytes:
+    return b"".join(block.data for block in blocks)
+
+
+def _some_of(ranges: list[range]) -> Iterator[range]:
+    """A few positions here and there, evenly between the first and the last."""
     total = sum(map(len, ranges))
     wanted = sorted({number * (total - 1) // max(_COMPARED - 1, 1) for number in range(_COMPARED)}) if total else []
     passed = 0
     for positions in ranges:
         while wanted and wanted[0] < passed + len(positions):
-            yield positions[wanted.pop(0) - passed]
+            first = wanted.pop(0) - passed
+            yield positions[first : first + _TOGETHER]
         passed += len(positions)
 
 
@@ -192,60 +194,81 @@ def write_files(
         RequestTooLarge: One line alone exceeds `limits`; names it and both sizes.
         OSError: The folder cannot be written.
     """
-    pending = iter(blocks)
-    block = next(pending, None)
-    while block is not None:
-        number = next(numbers)
-        path = path_of(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _check_first(block, limits, name_of)
-        file, block = _write_one(number, path, block, pending, limits)
-        yield file
+    feed = _Feed(blocks)
+    with ThreadPoolExecutor(1) as thread:
+        while not feed.is_empty():
+            number = next(numbers)
+            path = path_of(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            feed.check_next(limits, name_of)
+            yield _write_one(number, path, feed, limits, _Hash(thread))
 
 
-def _check_first(block: Block, limits: Limits, name_of: Callable[[int], str]) -> None:
-    """A file that cannot hold even one line is no file."""
-    size, name = len(block.lines[0]), name_of(block.positions[0])
-    if size + limits.envelope_bytes > limits.max_bytes:
-        raise RequestTooLarge(name, size + limits.envelope_bytes, limits.max_bytes)
-    if size > limits.room_bytes:
-        raise RequestTooLarge(name, size, limits.room_bytes, max_tokens=limits.max_tokens)
-
-
-def _write_one(
-    number: int, path: Path, first: Block, rest: Iterator[Block], limits: Limits
-) -> tuple[File, Block | None]:
-    """Fill one file; returns it and what no longer fitted."""
-    digest = hashlib.sha256()
+def _write_one(number: int, path: Path, feed: _Feed, limits: Limits, sha256: _Hash) -> File:
+    """Fill one file."""
     ranges: list[range] = []
     requests = size = largest = 0
-    block: Block | None = first
     with replacing(path) as file:
-        while block is not None:
-            fitting = _fitting(block.lines, limits.requests_in(number) - requests, limits.room_bytes - size)
-            if fitting:
-                data = b"".join(block.lines[:fitting])
-                file.write(data)
-                digest.update(data)
-                size += len(data)
-                requests += fitting
-                largest = max(largest, *map(len, block.lines[:fitting]))
-                ranges.append(block.positions[:fitting])
-            if fitting < len(block.lines):
-                block = Block(block.positions[fitting:], block.lines[fitting:])
-                break
-            block = next(rest, None)
-    positions = Positions.of_ranges(ranges)
-    return File(number, positions, requests, size, largest, digest.hexdigest()), block
+        while block := feed.take(limits.requests_in(number) - requests, limits.room_bytes - size):
+            sha256.update(block.data)
+            file.write(block.data)
+            ranges.append(block.positions)
+            requests += len(block.positions)
+            size += len(block.data)
+            largest = max(largest, block.largest_bytes)
+    return File(number, Positions.of_ranges(ranges), requests, size, largest, sha256.hexdigest())
 
 
-def _fitting(lines: list[bytes], max_requests: int, room_bytes: int) -> int:
-    """How many of the lines fit into what is left of a file (count)."""
-    if len(lines) <= max_requests and sum(map(len, lines)) <= room_bytes:
-        return len(lines)
-    size = 0
-    for number, line in enumerate(lines[:max_requests]):
-        size += len(line)
-        if size > room_bytes:
-            return number
-    return min(max_requests, len(lines))
+class _Feed:
+    """Blocks, and what is left of one that did not fit into a file as a whole."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self._blocks = iter(blocks)
+        self._next = next(self._blocks, None)
+
+    def is_empty(self) -> bool:
+        return self._next is None
+
+    def check_next(self, limits: Limits, name_of: Callable[[int], str]) -> None:
+        """A file that cannot hold even one line is no file: see `write_files`."""
+        if self._next is None:
+            return
+        size, name = self._next.data.index(b"\n") + 1, name_of(self._next.positions[0])
+        if size + limits.envelope_bytes > limits.max_bytes:
+            raise RequestTooLarge(name, size + limits.envelope_bytes, limits.max_bytes)
+        if size > limits.room_bytes:
+            raise RequestTooLarge(name, size, limits.room_bytes, max_tokens=limits.max_tokens)
+
+    def take(self, max_requests: int, max_bytes: int) -> Block | None:
+        """The next block, or so much of it; None where no line fits or there is none."""
+        block = self._next
+        if block is None or (len(block.positions) <= max_requests and len(block.data) <= max_bytes):
+            self._next = next(self._blocks, None)
+            return block
+        lines = block.lines()
+        fitting = min(max_requests, bisect_right(list(accumulate(map(len, lines))), max_bytes))
+        if not fitting:
+            return None
+        self._next = Block.of(block.positions[fitting:], lines[fitting:])
+        return Block.of(block.positions[:fitting], lines[:fitting])
+
+
+class _Hash:
+    """SHA-256 in a thread beside: it takes longer than making and writing the lines, and lets them go on meanwhile."""
+
+    def __init__(self, thread: Executor) -> None:
+        self._thread = thread
+        self._sha256 = hashlib.sha256()
+        self._last: Future[None] | None = None
+
+    def update(self, data: bytes) -> None:
+        self._settle()  # few blocks wait in memory
+        self._last = self._thread.submit(self._sha256.update, data)
+
+    def hexdigest(self) -> str:
+        self._settle()
+        return self._sha256.hexdigest()
+
+    def _settle(self) -> None:
+        if self._last is not None:
+            self._last.result()

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from batchfast.clock import Clock, iso
+from batchfast.cluster import DaskCluster
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
 from batchfast.llms.base import Provider
@@ -50,7 +51,7 @@ class Context:
     recheck_after_s: float
     max_cost_usd: float | None = None
     max_parallel_uploads: int = 1
-    executor: Executor | None = None
+    executor: Executor | DaskCluster | None = None
     meter: Meter = field(default_factory=Meter)
     held: str | None = None
     locked_out: set[int] = field(default_factory=set)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from batchfast.errors import BatchfastError, ConfigError
 from batchfast.grid import Grid
 from batchfast.home import Home, home_for
 from batchfast.llms import Provider
-from batchfast.runs import snapshot_of
+from batchfast.runs import compile_files, snapshot_of
 from batchfast.schema.config import RawDatasetConfig
 from batchfast.session import Session, not_ready
 from batchfast.spec import Conduct, Spec, config_of
@@ -69,6 +70,8 @@ class RawDataset:
         max_attempts: How often a request is sent at most (count).
         max_cost_usd: What a run may cost at most (USD): nothing is sent that might go over it.
         max_parallel_uploads: How many files are uploaded at once, of all providers together (count, 1 to 32).
+        executor: Where submission files are made and result files read; its workers must see the home under the same
+            path, and it is left open. Default: large runs use processes of this machine, others none.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class RawDataset:
         max_attempts: int = 3,
         max_cost_usd: float | None = None,
         max_parallel_uploads: int = 4,
+        executor: Executor | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config
@@ -89,6 +93,7 @@ class RawDataset:
         self._conduct = Conduct(
             max_attempts=max_attempts, max_cost_usd=max_cost_usd, max_parallel_uploads=max_parallel_uploads
         )
+        self._executor = executor
         self._clock = clock
         self._run_id: str | None = None
         self._providers: Sequence[Provider] | None = None
@@ -100,6 +105,7 @@ class RawDataset:
         *,
         home: str | Path | None = None,
         fake: FakeServer | None = None,
+        executor: Executor | None = None,
         clock: Clock | None = None,
     ) -> RawDataset:
         """
@@ -107,6 +113,7 @@ class RawDataset:
 
         Args:
             run_id: Its id, an unambiguous beginning of it, or "latest".
+            executor: As in `RawDataset`.
 
         Raises:
             StoreError: No such run.
@@ -116,7 +123,11 @@ class RawDataset:
             run = store.resolve(run_id)
 
         dataset = cls(
-            config_of(snapshot_of(place, run.id), run.output_file), home=place.path, fake=fake or run.fake, clock=clock
+            config_of(snapshot_of(place, run.id), run.output_file),
+            home=place.path,
+            fake=fake or run.fake,
+            executor=executor,
+            clock=clock,
         )
         dataset._run_id = run.id
         return dataset
@@ -125,6 +136,34 @@ class RawDataset:
         """How many rows the dataset will have if every reply holds what was asked for; no key needed."""
         spec = self._spec(providers)
         return len(Grid(spec.snapshot)) * self.config.num_samples_per_prompt
+
+    def compile(
+        self, providers: Sequence[Provider], folder: str | Path, *, executor: Executor | None = None
+    ) -> list[Path]:
+        """
+        Write the submission files, to upload by hand: exactly the lines that `submit` would send. No key, no network.
+
+        Args:
+            folder: Where to; made where it is missing.
+            executor: Where they are made instead of the dataset's own; its workers must see `folder` under the same
+                path.
+
+        Returns:
+            The files, by provider entry and number.
+
+        Raises:
+            ConfigError: The folder cannot be written, or a request is too large for any file.
+            ExecutorError: Workers died, or do not see the folder.
+        """
+        with Store(self._home.make().database) as store:
+            files = compile_files(
+                self._spec(providers),
+                store,
+                Path(folder).absolute(),
+                fake=self._fake,
+                executor=executor or self._executor,
+            )
+            return [path for path, _ in files]
 
     def submit(self, providers: Sequence[Provider], *, again: bool = False) -> Run:
         """
@@ -195,7 +234,7 @@ class RawDataset:
         return Spec.of(self.config, list(providers), self._conduct)
 
     def _session(self) -> Session:
-        return Session(self._home, clock=self._clock, fake_server=self._fake_server)
+        return Session(self._home, clock=self._clock, fake_server=self._fake_server, executor=self._executor)
 
     def _remember(self, run: RunRow, providers: Sequence[Provider]) -> None:
         self._run_id = run.id

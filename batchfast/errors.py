@@ -9,6 +9,7 @@ BatchfastError
 │   └── MissingKey       no API key where one is needed
 ├── StoreError           no such run, newer schema, unreadable file, a run in use
 │   └── RunBusy          another process works on the run
+├── ExecutorError        the processes or machines that should have done the work did not
 ├── NotReady             collect came too early
 └── PublishError         the Hub refused; local rows are untouched
 ```
@@ -113,6 +114,14 @@ class StoreError(BatchfastError):
 
 class RunBusy(StoreError):
     """Another process works on this run; try again when it is done."""
+
+
+class ExecutorError(BatchfastError):
+    """
+    Processes or machines that should make or read files did not: a cluster that cannot be used, a worker that died.
+
+    What was done before stays done; the same call continues.
+    """
 
 
 class NotReady(BatchfastError):

@@ -19,7 +19,7 @@ import sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import blake2b, shake_256
 from itertools import accumulate
 from math import isqrt
@@ -29,6 +29,10 @@ from batchfast.errors import ConfigError, StoreError
 from batchfast.schema.config import GRID_VERSION, REQUIRED_NAMES, count_combinations, split_template, used_placeholders
 
 __all__ = ["GRID_VERSION", "Cell", "Grid", "Subject", "shuffle_keys", "shuffled"]
+
+
+# What `Grid.filled` leaves open.
+_MISSING = ("document_type", "topic")
 
 
 class Cell(NamedTuple):
@@ -65,6 +69,7 @@ class Grid:
     Attributes:
         entries: Provider entries (count).
         positions: Requests of each entry (count).
+        consecutive: How many numbers of `filled` follow each other in one range of `topics`, at most (count).
         num_samples: Texts asked for in one request (count).
 
     Raises:
@@ -91,8 +96,10 @@ class Grid:
         self.positions = len(self._document_types) * len(self._topics) * len(self._languages) * self._per_subject
         if self.positions * self.entries > sys.maxsize:
             raise ConfigError(f"the grid has {self.positions * self.entries:,} requests: more than can be numbered")
+        self.consecutive = 1 if self._draws else len(self._languages) * self._per_subject
         self.num_samples: int = snapshot["num_samples_per_prompt"]
         self._num_samples = str(self.num_samples)
+        self._cut = lru_cache(maxsize=16)(_cut)  # nearly all topics are cut the same way
 
     def __len__(self) -> int:
         """Requests over all provider entries."""
@@ -110,44 +117,50 @@ class Grid:
         name = self._languages[language][1]
         return prompt.render(self._num_samples, name, self._document_types[document_type], self._topics[topic], *values)
 
-    def subjects(self, positions: range) -> Iterator[tuple[tuple[str, str, str, str], Iterable[int]]]:
+    def topics(self, positions: range, together: int) -> Iterator[tuple[str, str, Iterable[range]]]:
         """
-        What consecutive positions are about, subject by subject.
+        What consecutive positions are about, topic by topic.
+
+        Args:
+            together: How many requests are in one range at most (count).
 
         Yields:
-            The values of REQUIRED_NAMES, in their order, and the numbers of the subject's combinations: for `filled`.
+            Document type, topic, and the numbers, for `filled`, of what is asked about them, in ranges.
 
         Raises:
             IndexError: There is no such position.
         """
         if not 0 <= positions.start <= positions.stop <= self.positions:
             raise IndexError(f"the grid has {self.positions:,} positions and not all of {positions}")
-        subject, draw = divmod(positions.start, self._per_subject)
-        document_type, topic, language = self._subject(subject)
+        per_topic = len(self._languages) * self._per_subject
+        subject, first = divmod(positions.start, per_topic)
         left = len(positions)
         while left:
-            draws = range(draw, min(self._per_subject, draw + left))
-            name = self._languages[language][1]
-            values = (self._num_samples, name, self._document_types[document_type], self._topics[topic])
-            if self._draws is None:
-                yield values, draws
-            else:
-                yield values, map(partial(self._draws.pick, document_type, topic, language), draws)
-            left -= len(draws)
-            draw = 0
-            language += 1
-            if language == len(self._languages):
-                topic, language = topic + 1, 0
-                if topic == len(self._topics):
-                    document_type, topic = document_type + 1, 0
+            document_type, topic = divmod(subject, len(self._topics))
+            asked = range(first, min(per_topic, first + left))
+            numbers = self._cut(asked, together) if self._draws is None else self._drawn(document_type, topic, asked)
+            yield self._document_types[document_type], self._topics[topic], numbers
+            left -= len(asked)
+            subject, first = subject + 1, 0
 
-    def filled(self, combination: int) -> list[tuple[str, int | None]]:
+    def _drawn(self, document_type: int, topic: int, asked: range) -> Iterator[range]:
+        assert self._draws is not None
+        for one in asked:
+            language, draw = divmod(one, self._per_subject)
+            number = language * self._variants.total + self._draws.pick(document_type, topic, language, draw)
+            yield range(number, number + 1)
+
+    def filled(self, number: int) -> list[tuple[str, int | None]]:
         """
-        A prompt with its placeholders' values, cut at the required ones: each piece of text with the number, among
-        REQUIRED_NAMES, of the value behind it; the last piece has none.
+        A prompt with its language and its placeholders' values, cut where the document type or the topic belongs: each
+        piece of text with 0 for the document type behind it, or 1 for the topic; the last piece has None.
+
+        Args:
+            number: Of language and combination, the combination fastest.
         """
+        language, combination = divmod(number, self._variants.total)
         _, prompt, values = self._variants.pick(combination)
-        return prompt.filled(values)
+        return prompt.filled({"num_samples": self._num_samples, "language_name": self._languages[language][1]}, values)
 
     def longest(self, size: Callable[[str], int]) -> int:
         """No prompt is larger, where the size of a text is the sum of its parts' sizes."""
@@ -199,6 +212,14 @@ class Grid:
         return document_type, topic, language
 
 
+def _cut(numbers: range, most: int) -> list[range]:
+    """At multiples of `most`, so that what is cut out of the same numbers is mostly the same."""
+    first = numbers.start - numbers.start % most
+    return [
+        range(max(start, numbers.start), min(start + most, numbers.stop)) for start in range(first, numbers.stop, most)
+    ]
+
+
 class _Prompt:
     """A template made ready: `render` takes the required values, then one per declared placeholder."""
 
@@ -213,16 +234,20 @@ class _Prompt:
         self._axes = [(names.index(name), placeholders[name]) for name in reversed(used)]
         self._unused: list[str | None] = [None] * len(names)
 
-    def filled(self, values: Sequence[str | None]) -> list[tuple[str, int | None]]:
-        """See `Grid.filled`."""
+    def filled(self, known: Mapping[str, str], values: Sequence[str | None]) -> list[tuple[str, int | None]]:
+        """See `Grid.filled`; `known` are required values by name."""
         filled: list[tuple[str, int | None]] = []
         text = ""
         for before, name, optional in self._pieces:
             text += before
-            if name is not None and optional:
+            if name is None:
+                continue
+            if optional:
                 text += str(values[self._names.index(name)])
-            elif name is not None:
-                filled.append((text, REQUIRED_NAMES.index(name)))
+            elif name in known:
+                text += known[name]
+            else:
+                filled.append((text, _MISSING.index(name)))
                 text = ""
         return [*filled, (text, None)]
 

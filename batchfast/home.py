@@ -43,8 +43,13 @@ class Home:
     def fake(self) -> Path:
         return self.path / "fake"
 
+    @property
+    def runs(self) -> Path:
+        """What other machines that help must see; the database stays here."""
+        return self.path / "runs"
+
     def run(self, run_id: str) -> Path:
-        return self.path / "runs" / run_id
+        return self.runs / run_id
 
     def snapshot(self, run_id: str) -> Path:
         return self.run(run_id) / "spec.json"
@@ -126,4 +131,4 @@ def stem_of(entry: int, provider: str, model_id: str, number: int, attempt: int)
 
 def run_folders(home: Home) -> list[str]:
     """Ids of the runs that have files, in order."""
-    return sorted(path.parent.name for path in (home.path / "runs").glob("*/spec.json"))
+    return sorted(path.parent.name for path in home.runs.glob("*/spec.json"))

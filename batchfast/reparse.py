@@ -15,12 +15,14 @@ import re
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from batchfast.answers import Answers
 from batchfast.clock import Clock, iso
+from batchfast.cluster import DaskCluster
 from batchfast.collect import MISSING
 from batchfast.context import Context
 from batchfast.errors import StoreError
@@ -74,6 +76,7 @@ def reparse(
     *,
     known: Known | None,
     force: bool = False,
+    executor: Executor | DaskCluster | None = None,
     meter: Meter | None = None,
 ) -> Rebuilt:
     """
@@ -82,6 +85,7 @@ def reparse(
     Args:
         known: What the home's database knows of the run; None where it is lost.
         target, force: As in `write_dataset`.
+        executor: As in `Session`.
         meter: Told of all that takes long.
 
     Raises:
@@ -93,6 +97,7 @@ def reparse(
         RebuiltStore(Path(folder) / "rebuilt.db", known) as store,
     ):
         ctx = _context(home, run_id, target, clock, store, known, meter or Meter())
+        ctx.executor = executor
         lost = list(_lost(ctx, known)) if known else []
         own = known is not None and target.resolve() == Path(known.run.output_file).resolve()
         if lost and (own or (target.exists() and not force)):  # rows may stand there that no file gives any more

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batchfast.clock import Clock, iso
+from batchfast.cluster import DaskCluster
 from batchfast.errors import ConfigError, StoreError
 from batchfast.grid import Grid
 from batchfast.home import Home, stem_of
@@ -110,7 +111,7 @@ def create_run(
     endpoints: Sequence[str],
     output: Path,
     clock: Clock,
-    executor: Executor | None = None,
+    executor: Executor | DaskCluster | None = None,
     meter: Meter | None = None,
 ) -> RunRow:
     """
@@ -144,13 +145,19 @@ def create_run(
 
 
 def compile_files(
-    spec: Spec, store: Store, folder: Path, *, fake: bool, meter: Meter | None = None
+    spec: Spec,
+    store: Store,
+    folder: Path,
+    *,
+    fake: bool,
+    executor: Executor | DaskCluster | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[tuple[Path, int]]:
     """
     The files that `submit` would send, as `<folder>/<stem>.jsonl`: those of the run that exists, or of the next one.
 
     Args:
-        meter: As in `create_run`.
+        executor, meter: As in `create_run`.
 
     Yields:
         Each file and how many requests it has, once it is on disk.
@@ -165,13 +172,13 @@ def compile_files(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigError(f"cannot write to {folder}: {exc.strerror or exc}; choose another folder") from exc
-    for shard in _compile(spec, prefix, folder, None, meter):
+    for shard in _compile(spec, prefix, folder, executor, meter):
         stem = stem_of(shard.entry, shard.provider, shard.model_id, shard.number, shard.attempt)
         yield folder / f"{stem}.jsonl", shard.requests
 
 
 def _compile(
-    spec: Spec, prefix: str, folder: Path, executor: Executor | None, meter: Meter | None
+    spec: Spec, prefix: str, folder: Path, executor: Executor | DaskCluster | None, meter: Meter | None
 ) -> Iterator[ShardPlan]:
     with (meter or Meter()).step("compiling", "requests", len(Grid(spec.snapshot))) as step:
         for plan in compile_run(spec.snapshot, spec.providers, prefix, folder, executor=executor):

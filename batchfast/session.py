@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from batchfast import runs
 from batchfast.budget import check_budget
 from batchfast.clock import Clock, SystemClock
+from batchfast.cluster import DaskCluster
 from batchfast.context import Context
 from batchfast.engine import Engine, Progress
 from batchfast.errors import ConfigError, NotReady
@@ -36,8 +37,8 @@ class Session:
     """
     Args:
         home: Made where it is missing.
-        executor: Where shards are compiled and result files read; its workers must see the home under the same path.
-            Default: large runs use processes of this machine, others none.
+        executor: Where shards are compiled and result files read; its workers must see the home under the same path. A
+            cluster is used for large runs only. Default: large runs use processes of this machine, others none.
         meter: Told of all that takes long; by default that is logged.
         fake_server: A running fake to use for fake runs; otherwise one is started over the home's `fake` folder.
     """
@@ -48,7 +49,7 @@ class Session:
         *,
         clock: Clock | None = None,
         fake_server: FakeServer | None = None,
-        executor: Executor | None = None,
+        executor: Executor | DaskCluster | None = None,
         meter: Meter | None = None,
     ) -> None:
         self.home = home.make()

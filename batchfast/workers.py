@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
+
+from batchfast.cluster import DaskCluster
+from batchfast.errors import ExecutorError
+from batchfast.terminal import one_line
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -19,17 +23,39 @@ T = TypeVar("T")
 _WORTH_PROCESSES = 200_000
 
 
-def workers(given: Executor | None, requests: int, most: int) -> AbstractContextManager[Executor | None]:
+@contextmanager
+def workers(given: Executor | DaskCluster | None, requests: int, most: int) -> Iterator[Executor | None]:
     """
     What to run so many requests' tasks on; None where that is this process alone.
 
     Args:
-        given: Is used, and left open; otherwise processes of this machine, where they are worth their start.
+        given: An executor is used, and left open. A cluster is connected to where that is worth it; without either,
+            processes of this machine are started where they are worth it.
         most: More processes than this would have nothing to do (count).
+
+    Raises:
+        ExecutorError: The workers died, or as `DaskCluster.connected`.
     """
-    processes = min(os.cpu_count() or 1, most)
-    if given is not None or requests < _WORTH_PROCESSES or processes < 2:
+    try:
+        with _chosen(given, requests, most) as executor:
+            yield executor
+    except BrokenExecutor as exc:
+        raise ExecutorError(
+            f"a worker process ended before its work was done ({one_line(str(exc), 200)}); nothing is lost: "
+            "the same command continues"
+        ) from exc
+
+
+def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> AbstractContextManager[Executor | None]:
+    if isinstance(given, Executor):
         return nullcontext(given)
+    processes = min(os.cpu_count() or 1, most)
+    if requests < _WORTH_PROCESSES or most < 2:
+        return nullcontext(None)
+    if given is not None:
+        return given.connected()
+    if processes < 2:
+        return nullcontext(None)
     from loky import ProcessPoolExecutor  # unlike the standard library's it does not run a user's script once more
 
     pool: AbstractContextManager[Executor | None] = ProcessPoolExecutor(processes)

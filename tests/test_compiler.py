@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchfast.compiler import Block, compile_shards, write_files
+from batchfast.compiler import compile_shards, write_files
 from batchfast.errors import RequestTooLarge
 from batchfast.fake import FakeServer
 from batchfast.grid import Grid
 from batchfast.plan import plan
 from batchfast.records import Limits, Positions
+from batchfast.walk import Block
 from tests.helpers import provider, session, spec
 
 
@@ -39,7 +40,7 @@ def test_files_hold_every_line_once_within_the_limits(
     folder = tmp_path_factory.mktemp("files")
     lines = [b"x" * (size - 1) + b"\n" for size in sizes]
     blocks = [
-        Block(range(at, at + block)[: len(lines) - at], lines[at : at + block]) for at in range(0, len(lines), block)
+        Block.of(range(at, at + block)[: len(lines) - at], lines[at : at + block]) for at in range(0, len(lines), block)
     ]
     limits = Limits(max_requests, max_bytes, envelope)
     files = list(write_files(blocks, limits, lambda number: folder / f"{number}", count()))
@@ -58,7 +59,7 @@ def test_files_hold_every_line_once_within_the_limits(
 
 def test_files_of_batches_without_a_label_differ_in_their_counts(tmp_path: Path) -> None:
     """Anthropic's: after a lost answer the number of requests tells batches apart. Small files stay as asked."""
-    blocks = [Block(range(at, at + 500), [b"x\n"] * 500) for at in range(0, 4_000, 500)]
+    blocks = [Block.of(range(at, at + 500), [b"x\n"] * 500) for at in range(0, 4_000, 500)]
 
     def counts(max_requests: int, told_apart: bool) -> list[int]:
         limits = Limits(max_requests, 1_000_000, told_apart_by_count=told_apart)
@@ -89,7 +90,7 @@ def test_a_plan_counts_the_files_that_are_compiled(fake: FakeServer, tmp_path: P
 
 def test_request_over_the_limit_names_itself_and_both_sizes(tmp_path: Path) -> None:
     """A single request over the limit is an error before anything is sent."""
-    blocks = [Block(range(2), [b"x\n", b"y" * 100 + b"\n"])]
+    blocks = [Block.of(range(2), [b"x\n", b"y" * 100 + b"\n"])]
     with pytest.raises(RequestTooLarge, match=r"run-nonce-1-1 .*101 bytes.*limit of 50") as caught:
         list(
             write_files(blocks, Limits(10, 50), lambda number: tmp_path / f"{number}", count(), "run-nonce-{}-1".format)

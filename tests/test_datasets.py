@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from loky import ProcessPoolExecutor
 
-from batchfast import ConfigError, MissingKey, NotReady, StoreError
+from batchfast import ConfigError, ExecutorError, MissingKey, NotReady, StoreError
 from batchfast.datasets import RawDataset
 from batchfast.fake import FakeServer, Fault
 from batchfast.schema.config import PromptExpansionConfig, RawDatasetConfig
@@ -103,3 +106,47 @@ def test_the_guides_script_runs_on_the_fake(tmp_path: Path) -> None:
     assert "Expected number of rows: 288" in run_script(script, tmp_path)
     rows = read(tmp_path / "space_engineering_environment_effects_texts.jsonl")
     assert len(rows) == 288
+
+
+def test_compile_writes_what_submit_would_send(fake: FakeServer, tmp_path: Path) -> None:
+    """The files' paths come back; no run is made, no key needed, and an executor changes no byte."""
+    dataset = RawDataset(config(), fake=fake)
+    models = [provider(max_requests_per_batch=2), provider("anthropic")]
+    files = dataset.compile(models, "files")
+    with ThreadPoolExecutor(2) as pool:
+        others = dataset.compile(models, tmp_path / "others", executor=pool)
+    run = dataset.submit(models)
+    sent = tmp_path / ".batchfast" / "runs" / run.id / "requests"
+    assert (
+        [path.name for path in files] == [path.name for path in others] == sorted(path.name for path in sent.iterdir())
+    )
+    assert {path.parent for path in files} == {tmp_path / "files"}
+    for path, other in zip(files, others, strict=True):
+        assert path.read_bytes() == other.read_bytes() == (sent / path.name).read_bytes()
+
+
+def test_an_executor_changes_no_byte_of_a_dataset(fake: FakeServer, tmp_path: Path) -> None:
+    """Made, sent, collected and opened again with processes beside: as in this process alone."""
+    models = [provider(max_requests_per_batch=2), provider("gemini")]
+    alone = RawDataset(config(topics=9), home=tmp_path / "one", fake=fake, clock=FakeClock(fake)).generate(models)
+    with ProcessPoolExecutor(2) as pool:
+        dataset = RawDataset(config(topics=9, output_file="two.jsonl"), home=tmp_path / "two", fake=fake, executor=pool)
+        run = dataset.submit(models)
+        together = RawDataset.open(run.id, home=tmp_path / "two", fake=fake, executor=pool).collect()
+    assert together.read_bytes() == alone.read_bytes()
+    assert len(read(together)) == 36
+
+
+def test_a_broken_executor_loses_nothing(fake: FakeServer) -> None:
+    """Nothing was sent, no run is there, and the same call without it goes on."""
+    with ProcessPoolExecutor(1) as broken:
+        with pytest.raises(BrokenExecutor):
+            broken.submit(os._exit, 1).result()
+        with pytest.raises(ExecutorError, match="nothing is lost: the same command continues"):
+            RawDataset(config(), fake=fake, executor=broken).submit([provider()])
+        assert fake.batches("openai") == []
+        run = RawDataset(config(), fake=fake).submit([provider()])
+        with pytest.raises(ExecutorError, match="nothing is lost"):
+            RawDataset.open(run.id, fake=fake, executor=broken).collect()
+    assert len(read(RawDataset.open(run.id, fake=fake).collect())) == 6
+    assert len(fake.batches("openai")) == 1

@@ -7,13 +7,14 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loky import ProcessPoolExecutor
 
+from batchfast.errors import ExecutorError
 from batchfast.llms import Provider
 from batchfast.parallel import Task, compile_run
 from batchfast.records import ShardPlan
@@ -54,19 +55,46 @@ def test_what_only_the_lines_can_tell_is_cut_by_one_process(pool: Executor, tmp_
 
 
 def test_a_task_holds_no_key(tmp_path: Path) -> None:
-    """What goes to another process, or another machine, is the snapshot and settings of conduct."""
+    """What goes to another process, or another machine, names a file with the snapshot and settings of conduct."""
     sent: list[bytes] = []
 
     class Watched(Executor):
         def map(self, fn: Any, tasks: Any, **_: Any) -> Iterator[Any]:  # type: ignore[override]
             for task in tasks:
                 assert isinstance(task, Task)
-                sent.append(pickle.dumps(task))
+                sent.append(pickle.dumps(task) + Path(task.plan).read_bytes())
                 yield fn(task)
 
     compiled(tmp_path / "f", [provider(api_key="sk-canary-1234567890", base_url="https://example.com/v1")], Watched())
     assert len(sent) == 1
+    assert b"https://example.com" in sent[0]
     assert b"canary" not in sent[0]
+    assert [path.name for path in (tmp_path / "f").iterdir()] == ["0-openai-gpt-4.1-mini-0-1.jsonl"]
+
+
+def test_a_worker_that_sees_another_folder_writes_nothing(tmp_path: Path) -> None:
+    """It would find the path, or make it, on a disk of its own. Says which folder is to be shared."""
+
+    class Elsewhere(Executor):
+        def map(self, fn: Any, tasks: Any, **_: Any) -> Iterator[Any]:  # type: ignore[override]
+            for task in tasks:
+                other = task.plan.replace(str(tmp_path), str(tmp_path / "elsewhere"))
+                yield fn(task._replace(plan=other, path=str(tmp_path / "elsewhere" / "file.jsonl")))
+
+    with pytest.raises(ExecutorError, match=f"does not see {tmp_path}/elsewhere/f: share this folder"):
+        compiled(tmp_path / "f", [provider()], Elsewhere())
+    assert not (tmp_path / "elsewhere").exists()
+    assert list((tmp_path / "f").iterdir()) == []
+
+
+def test_a_worker_that_died_is_an_error_of_one_line(tmp_path: Path) -> None:
+    """Whatever the executor calls it; and what was begun is not in the way of the next try."""
+    with ProcessPoolExecutor(1) as broken:
+        with pytest.raises(BrokenExecutor):
+            broken.submit(os._exit, 1).result()
+        with pytest.raises(ExecutorError, match="a worker process ended before its work was done"):
+            compiled(tmp_path / "f", [provider()], broken)
+    assert compiled(tmp_path / "f", [provider()]) == compiled(tmp_path / "g", [provider()])
 
 
 def test_a_large_run_needs_no_guard_in_the_script_that_starts_it(tmp_path: Path) -> None:

@@ -71,13 +71,22 @@ def test_the_dataset_shown_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "space.jsonl").is_file()
 
 
+def test_the_executor_shown_is_used(tmp_path: Path) -> None:
+    """Behind the lines before it, as a script: the run goes on, and its submission files are there."""
+    script = tmp_path / "script.py"
+    script.write_text("\n".join(blocks("python")[:2]), "utf-8")
+    environment = {"HOME": str(tmp_path), "BATCHFAST_FAKE": "1", "BATCHFAST_FAKE_SECONDS": "0"}
+    subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert len(list((tmp_path / "files").iterdir())) == 2
+
+
 def test_the_plain_script_shown_runs_against_the_fake(fake: FakeServer, tmp_path: Path) -> None:
     """With nothing but the lines that `fake serve` prints in its environment."""
-    line = json.loads(run_python(1, tmp_path, **fake.env))
+    line = json.loads(run_python(2, tmp_path, **fake.env))
     assert (line["custom_id"], line["response"]["status_code"]) == ("one", 200)
 
 
-@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("number", [3, 5])
 def test_the_python_shown_runs(tmp_path: Path, number: int) -> None:
     """A fake of one's own, and a cassette; neither needs anything around it."""
     run_python(number, tmp_path)
@@ -86,7 +95,7 @@ def test_the_python_shown_runs(tmp_path: Path, number: int) -> None:
 def test_the_test_shown_passes(tmp_path: Path) -> None:
     """In a project of its own, with a pipeline on batchfast as the code under test."""
     (tmp_path / "nightly.py").write_text(NIGHTLY, "utf-8")
-    (tmp_path / "test_nightly.py").write_text(blocks("python")[3], "utf-8")
+    (tmp_path / "test_nightly.py").write_text(blocks("python")[4], "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     done = subprocess.run([*command, "test_nightly.py"], cwd=tmp_path, capture_output=True, text=True)
     assert "1 passed" in done.stdout, done.stdout

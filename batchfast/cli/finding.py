@@ -11,6 +11,7 @@ from batchfast.home import Home, home_for
 from batchfast.store import RunRow, Store
 
 if TYPE_CHECKING:
+    from batchfast.cluster import DaskCluster
     from batchfast.session import Session
     from batchfast.spec import Spec
 
@@ -33,16 +34,23 @@ def open_store() -> Store:
     return Store(find_home().database, create=False)
 
 
-def open_session(home: Home) -> Session:
+def open_session(home: Home, scheduler: str | None = None) -> Session:
     from batchfast.session import Session
 
-    return Session(home, meter=current().display)
+    return Session(home, executor=cluster(scheduler, home.runs), meter=current().display)
 
 
-def existing() -> Session:
+def existing(scheduler: str | None = None) -> Session:
     """The session of a command that has no use for a home without a run: it makes none."""
     open_store().close()
-    return open_session(find_home())
+    return open_session(find_home(), scheduler)
+
+
+def cluster(scheduler: str | None, folder: Path) -> DaskCluster | None:
+    """What `--executor` means, for the files in a folder."""
+    from batchfast.cluster import DaskCluster
+
+    return DaskCluster(scheduler, folder.absolute()) if scheduler else None
 
 
 def load(spec: Path) -> Spec:

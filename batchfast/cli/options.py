@@ -61,6 +61,15 @@ def _writable_name(_: click.Context, parameter: click.Parameter, value: Path | N
     return value
 
 
+def _cluster_address(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from batchfast.cluster import scheduler_of
+
+    try:
+        return value and scheduler_of(value)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param=parameter) from exc
+
+
 spec_argument = click.argument("spec", type=click.Path(path_type=Path, dir_okay=False))
 run_argument = click.argument("run", required=False)
 again_option = click.option("--again", is_flag=True, help="Pay for a run that exists once more, as a run of its own.")
@@ -73,6 +82,13 @@ output_option = click.option(
 )
 
 wait_option = click.option("--wait", is_flag=True, help="Wait while another process works on the run.")
+executor_option = click.option(
+    "--executor",
+    "scheduler",
+    metavar="dask://HOST:PORT",
+    callback=_cluster_address,
+    help="Make and read the files of a large run on this Dask cluster.",
+)
 force_option = click.option("--force", is_flag=True, help="Replace the output file, whatever it holds.")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from batchfast.cli.finding import find_home, load
-from batchfast.cli.options import current, example, global_options, report, say, spec_argument
+from batchfast.cli.finding import cluster, find_home, load
+from batchfast.cli.options import current, example, executor_option, global_options, report, say, spec_argument
 from batchfast.errors import ConfigError
 from batchfast.store import Store
 from batchfast.terminal import json_line
@@ -44,12 +44,19 @@ def plan(spec: Path) -> None:
     report(make_plan(load(spec), fake=current().fake), plan_view)
 
 
-@click.command("compile", epilog=example("batchfast compile examples/three_providers.toml -o files"))
+@click.command(
+    "compile",
+    epilog=example(
+        "batchfast compile examples/three_providers.toml -o files",
+        "batchfast compile million.toml -o /shared/files --executor dask://head:8786",
+    ),
+)
 @spec_argument
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
               help="Folder for the submission files.")  # fmt: skip
+@executor_option
 @global_options
-def compile_(spec: Path, folder: Path) -> None:
+def compile_(spec: Path, folder: Path, scheduler: str | None) -> None:
     """Write the submission files, to upload by hand.
 
     Exactly the lines that `submit` would send. No key, no network, no run. With --json a line for each file.
@@ -59,7 +66,14 @@ def compile_(spec: Path, folder: Path) -> None:
     loaded = load(spec)
     home = find_home(spec).make()
     with Store(home.database) as store:
-        files = compile_files(loaded, store, folder, fake=current().fake, meter=current().display)
+        files = compile_files(
+            loaded,
+            store,
+            folder,
+            fake=current().fake,
+            executor=cluster(scheduler, folder),
+            meter=current().display,
+        )
         for path, requests in files:
             size = path.stat().st_size
             about = {"path": str(path), "requests": requests, "bytes": size}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from batchfast.cli.codes import DONE, ERROR, NOT_READY
-from batchfast.cli.finding import find_home, resolve, target_of
+from batchfast.cli.finding import cluster, find_home, resolve, target_of
 from batchfast.cli.options import current, say, say_waiting
 from batchfast.clock import Clock, SystemClock
 from batchfast.errors import StoreError
@@ -24,7 +24,7 @@ from batchfast.trouble import is_closed, is_damaged, is_read_only
 from batchfast.views import count, failures_line
 
 
-def rebuild(name: str | None, output: Path | None, *, force: bool, wait: bool) -> int:
+def rebuild(name: str | None, output: Path | None, *, force: bool, wait: bool, scheduler: str | None = None) -> int:
     """Make the dataset anew from the run's files; the exit code that goes with it."""
     home, clock = find_home(), SystemClock()
     with ExitStack() as stack:
@@ -36,8 +36,8 @@ def rebuild(name: str | None, output: Path | None, *, force: bool, wait: bool) -
         target = target_of(run, output) if run else Path(output or "").absolute()
         _hold(home, run_id, clock, stack, wait=wait)
         known = _known(home, store, run) if store and run else None
-        meter = current().display
-        rebuilt = reparse(home, run_id, target, clock, known=known, force=force, meter=meter)
+        executor, meter = cluster(scheduler, home.runs), current().display
+        rebuilt = reparse(home, run_id, target, clock, known=known, force=force, executor=executor, meter=meter)
     return _report(home, run_id, rebuilt, target)
 
 

@@ -16,6 +16,7 @@ from batchfast.cli.options import (
     again_option,
     current,
     example,
+    executor_option,
     force_option,
     global_options,
     output_option,
@@ -42,13 +43,14 @@ if TYPE_CHECKING:
 @spec_argument
 @again_option
 @wait_option
+@executor_option
 @global_options
-def submit(spec: Path, again: bool, wait: bool) -> int:
+def submit(spec: Path, again: bool, wait: bool, scheduler: str | None) -> int:
     """Compile and send. Prints the run's id; collect it later, from any process."""
     from batchfast.datasets import already_sent
 
     loaded = load(spec)
-    with open_session(find_home(spec)) as session:
+    with open_session(find_home(spec), scheduler) as session:
         run, new = session.enter(loaded, fake=current().fake, again=again)
         if not new and not session.store.shards(run.no, "waiting", "submitting", "uncertain"):
             raise already_sent(run)
@@ -66,11 +68,12 @@ def submit(spec: Path, again: bool, wait: bool) -> int:
 @output_option
 @force_option
 @wait_option
+@executor_option
 @global_options
-def run(spec: Path, again: bool, output: Path | None, force: bool, wait: bool) -> int:
+def run(spec: Path, again: bool, output: Path | None, force: bool, wait: bool, scheduler: str | None) -> int:
     """Submit, watch and collect in one. Interrupted, the same line continues."""
     loaded = load(spec)
-    with open_session(find_home(spec)) as session:
+    with open_session(find_home(spec), scheduler) as session:
         entered, new = session.enter(loaded, fake=current().fake, again=again)
         announce(session, entered, new)
         return drive(session, entered, output, force, wait, loaded)
@@ -81,10 +84,11 @@ def run(spec: Path, again: bool, output: Path | None, force: bool, wait: bool) -
 @output_option
 @force_option
 @wait_option
+@executor_option
 @global_options
-def watch(run: str | None, output: Path | None, force: bool, wait: bool) -> int:
+def watch(run: str | None, output: Path | None, force: bool, wait: bool, scheduler: str | None) -> int:
     """Collect in a loop until nothing can move by itself."""
-    with existing() as session:
+    with existing(scheduler) as session:
         return drive(session, resolve(session.store, run), output, force, wait)
 
 
@@ -102,9 +106,17 @@ def watch(run: str | None, output: Path | None, force: bool, wait: bool) -> int:
 @output_option
 @force_option
 @wait_option
+@executor_option
 @global_options
 def collect(
-    run: str | None, no_send: bool, partial: bool, reparse: bool, output: Path | None, force: bool, wait: bool
+    run: str | None,
+    no_send: bool,
+    partial: bool,
+    reparse: bool,
+    output: Path | None,
+    force: bool,
+    wait: bool,
+    scheduler: str | None,
 ) -> int:
     """One pass over everything that can move.
 
@@ -119,11 +131,11 @@ def collect(
 
         if partial:
             raise click.UsageError("--reparse writes what there is: leave --partial out")
-        return rebuild(run, output, force=force, wait=wait)
+        return rebuild(run, output, force=force, wait=wait, scheduler=scheduler)
     from batchfast.export import write_partial
     from batchfast.runs import check_writable
 
-    with existing() as session:
+    with existing(scheduler) as session:
         row = resolve(session.store, run)
         with session.work(row, waits=say_waiting if wait else None) as engine:
             target = target_of(engine.ctx.run, output)

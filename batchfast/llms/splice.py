@@ -6,7 +6,7 @@ Made from encoded requests, so that no format is known here; whoever uses it che
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
@@ -45,21 +45,22 @@ class Splice(NamedTuple):
             return None
         return cls(head, middle, tail)
 
-    def lines(self, id_prefix: str, attempt: int, indices: Iterable[int], prompts: Iterable[bytes]) -> list[bytes]:
+    def template(self, id_prefix: str, attempt: int, prompt: bytes) -> bytes:
         """
-        A line for each request, as `records.custom_id` and `encode` would make it.
+        A line as `records.custom_id` and `encode` would make it, for the operator `%`: it takes the request's index,
+        then what the prompt's template takes.
 
         Args:
-            prompts: As `escaped` makes them, one for each index.
+            prompt: A template; its text as `escaped` and then `literal` make it.
         """
-        head, tail = _literal(self.head) + _literal(f"{id_prefix}-".encode()), _literal(self.tail)
-        template = b"%b%%d-%d%b%%b%b" % (head, attempt, _literal(self.middle), tail)
-        return [template % pair for pair in zip(indices, prompts, strict=True)]
+        head, tail = literal(self.head) + literal(f"{id_prefix}-".encode()), literal(self.tail)
+        return b"%b%%d-%d%b%b%b" % (head, attempt, literal(self.middle), prompt, tail)
 
     def longest_line(self, longest_id: int, longest_prompt: int) -> int:
         """Size of a line with such an id and such a prompt (bytes)."""
         return len(self.head) + longest_id + len(self.middle) + longest_prompt + len(self.tail)
 
 
-def _literal(data: bytes) -> bytes:
+def literal(data: bytes) -> bytes:
+    """Bytes as they stand in a template for the operator `%`."""
     return data.replace(b"%", b"%%")
