@@ -26,7 +26,13 @@ from math import isqrt
 from typing import Any, NamedTuple
 
 from batchfast.errors import ConfigError, StoreError
-from batchfast.schema.config import GRID_VERSION, REQUIRED_NAMES, count_combinations, split_template, used_placeholders
+from batchfast.schema.templates import (
+    GRID_VERSION,
+    REQUIRED_NAMES,
+    count_combinations,
+    split_template,
+    used_placeholders,
+)
 
 __all__ = ["GRID_VERSION", "Cell", "Grid", "Subject", "shuffle_keys", "shuffled"]
 

@@ -24,7 +24,7 @@ from batchfast.home import stem_of
 from batchfast.llms import Provider
 from batchfast.llms.splice import Splice
 from batchfast.records import ShardPlan, custom_id
-from batchfast.spec import conduct_of, providers_of
+from batchfast.snapshot import conduct_of, providers_of
 from batchfast.walk import longest_prompt
 from batchfast.workers import workers
 

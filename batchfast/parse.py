@@ -62,7 +62,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Samples(msgspec.Struct, forbid_unknown_fields=True):
-    """`schema.data_rows.Samples`."""
+    """What `schema.data_rows` asks for."""
 
     texts: list[str]
 
@@ -135,7 +135,7 @@ def _read_fast(text: str) -> list[str] | None:
 
 
 def _validated(value: Any) -> list[str]:
-    """`schema.data_rows.Samples`, checked by hand: pydantic refuses lone surrogates, which are mended only later."""
+    """What `schema.data_rows` asks for, lone surrogates included, which are mended only later."""
     if type(value) is dict and value.keys() == {"texts"}:
         texts = value["texts"]
         if type(texts) is list and all(type(text) is str for text in texts):

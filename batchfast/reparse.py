@@ -36,7 +36,7 @@ from batchfast.outcomes import Absent, end_shard, result_files
 from batchfast.rawfiles import collected_files
 from batchfast.records import Positions, ShardPlan, split_custom_id
 from batchfast.runs import is_fake, snapshot_of
-from batchfast.spec import providers_of, snapshot_id
+from batchfast.snapshot import providers_of, snapshot_id
 from batchfast.store import ShardRow
 from batchfast.store.rebuilt import Known, RebuiltStore
 

@@ -22,7 +22,8 @@ from batchfast.llms.base import Provider
 from batchfast.meter import Meter
 from batchfast.parallel import compile_run
 from batchfast.records import ShardPlan
-from batchfast.spec import Spec, conduct_of, differences, snapshot_bytes, snapshot_id
+from batchfast.snapshot import conduct_of, differences, snapshot_bytes, snapshot_id
+from batchfast.spec import Spec
 from batchfast.store import RunRow, Store
 from batchfast.terminal import is_utf8
 

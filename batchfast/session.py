@@ -23,7 +23,8 @@ from batchfast.home import Home
 from batchfast.llms.base import Provider
 from batchfast.lock import entering, run_lock
 from batchfast.meter import Meter
-from batchfast.spec import Conduct, Spec, load_spec, providers_of, snapshot_id
+from batchfast.snapshot import providers_of, snapshot_id
+from batchfast.spec import Conduct, Spec, load_spec
 from batchfast.store import OPEN, RunRow, Store
 from batchfast.terminal import one_line
 

@@ -1,17 +1,5 @@
 """
 A spec file to a config and providers, and those to the canonical snapshot and its id.
-
-The snapshot is what decides the requests and their answers, every input inlined, as plain JSON values:
-
-```
-{"grid_version": 1, "document_types": [...], "topics": [...], "languages": [[code, name], ...], "prompts": [...],
- "num_samples_per_prompt": 5, "providers": [{"provider": "openai", "model_id": ..., ...}, ...],
- "expansion": null
-            | {"placeholders": [[name, [value, ...]], ...], "combinatorial": true}
-            | {"placeholders": [...], "combinatorial": false, "num_random_samples": 10, "seed": 1}}
-```
-
-Whatever has an order is a list; keys of objects have none.
 """
 
 from __future__ import annotations
@@ -27,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.resources import files
-from itertools import zip_longest
 from math import inf
 from pathlib import Path
 from typing import Any, Self
@@ -35,12 +22,11 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from batchfast.errors import ConfigError
-from batchfast.llms import PROVIDERS, Provider
+from batchfast.llms import Provider
 from batchfast.prompts import DEFAULT_PROMPT
-from batchfast.schema.config import GRID_VERSION, PromptExpansionConfig, RawDatasetConfig
-
-# Arguments of a provider that decide no request. `api_key` is neither here nor in the snapshot: no file holds a key.
-_CONDUCT = ("base_url", "timeout", "price", "api_key_env", "max_requests_per_batch", "max_enqueued_tokens")
+from batchfast.schema.config import PromptExpansionConfig, RawDatasetConfig
+from batchfast.schema.templates import GRID_VERSION
+from batchfast.snapshot import canonical, provider_class, short, snapshot_bytes
 
 # More files at once than this only get into each other's way, and one HTTP client holds 100 connections (count).
 _MOST_UPLOADS = 32
@@ -198,7 +184,7 @@ def _spec_of(document: dict[str, Any], path: Path) -> Spec:
 
 def _table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where} must be a table of keys and values, not {_short(value)}")
+        raise ConfigError(f"{where} must be a table of keys and values, not {short(value)}")
     return value
 
 
@@ -223,7 +209,7 @@ def _read_dataset(table: dict[str, Any], folder: Path) -> RawDatasetConfig:
 
 def _read_topics(name: Any, folder: Path) -> list[str]:
     if not isinstance(name, str) or not name.strip():
-        raise ConfigError(f"topics_file must be the name of a file, not {_short(name)}")
+        raise ConfigError(f"topics_file must be the name of a file, not {short(name)}")
     try:
         text = _read_text(folder / name)
     except ConfigError as exc:
@@ -253,7 +239,7 @@ def _read_provider(entry: dict[str, Any], where: str) -> Provider:
     for key in ("provider", "model_id"):
         if key not in values:
             raise ConfigError(f"{where} has no {key}: add it")
-    kind = _provider_class(values.pop("provider"), where)
+    kind = provider_class(values.pop("provider"), where)
     if "api_key" in values:
         raise ConfigError(
             f"{where} holds an api_key, and a spec may be shared: remove it, and set {kind.key_variables[0]} in the "
@@ -263,22 +249,13 @@ def _read_provider(entry: dict[str, Any], where: str) -> Provider:
     _check_keys(values, ["provider", *known], where)
     for key in ("api_key_env", "base_url"):
         if key in values and not (isinstance(values[key], str) and values[key].strip()):
-            raise ConfigError(f"{where}: {key} must be text, not {_short(values[key])}")
+            raise ConfigError(f"{where}: {key} must be text, not {short(values[key])}")
     for key in ("price", "extra"):
         _table(values.get(key, {}), f"{where}: {key}")
     try:
         return kind(**values)
     except ConfigError as exc:
         raise ConfigError(f"{where}: {exc}") from exc
-
-
-def _provider_class(name: Any, where: str) -> type[Provider]:
-    if isinstance(name, str) and name in PROVIDERS:
-        return PROVIDERS[name]
-    nearest = difflib.get_close_matches(str(name), PROVIDERS, 1, cutoff=0.0)[0]
-    raise ConfigError(
-        f"{where}: unknown provider {_short(name)}: the nearest is {nearest!r} (known: {', '.join(PROVIDERS)})"
-    )
 
 
 def _problems(exc: ValidationError) -> Iterator[str]:
@@ -297,7 +274,7 @@ def _problems(exc: ValidationError) -> Iterator[str]:
 
 def snapshot(config: RawDatasetConfig, providers: Sequence[Provider]) -> dict[str, Any]:
     """
-    What decides the requests and their answers, in the form that the module's docstring shows.
+    What decides the requests and their answers, in the form that `batchfast.snapshot` shows.
 
     Raises:
         pydantic.ValidationError: The config was changed into something wrong after it was made.
@@ -320,20 +297,6 @@ def snapshot(config: RawDatasetConfig, providers: Sequence[Provider]) -> dict[st
     return again
 
 
-def snapshot_bytes(snapshot: Mapping[str, Any]) -> bytes:
-    """Canonical JSON: UTF-8, sorted keys, no spaces. Equal snapshots, equal bytes."""
-    return _canonical(snapshot)
-
-
-def snapshot_id(snapshot: Mapping[str, Any]) -> str:
-    """Twelve hex digits that name a run."""
-    return hashlib.sha256(snapshot_bytes(snapshot)).hexdigest()[:12]
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
 def _expansion(expansion: PromptExpansionConfig | None, prompts: Sequence[str]) -> dict[str, Any] | None:
     if expansion is None or (expansion.combinatorial and not expansion.placeholders):
         return None
@@ -343,7 +306,7 @@ def _expansion(expansion: PromptExpansionConfig | None, prompts: Sequence[str]) 
     seed = expansion.seed
     if seed is None:
         # From what is drawn from and from nothing else: a topic or a provider added later leaves the draws as they are.
-        seed = int(hashlib.sha256(_canonical([GRID_VERSION, prompts, placeholders])).hexdigest()[:12], 16)
+        seed = int(hashlib.sha256(canonical([GRID_VERSION, prompts, placeholders])).hexdigest()[:12], 16)
     return {
         "placeholders": placeholders,
         "combinatorial": False,
@@ -355,39 +318,12 @@ def _expansion(expansion: PromptExpansionConfig | None, prompts: Sequence[str]) 
 def _settings(provider: Provider, number: int) -> dict[str, Any]:
     settings = provider.settings()
     try:
-        _canonical(settings)
+        canonical(settings)
     except (TypeError, ValueError) as exc:
         raise ConfigError(
             f"providers[{number}] ({provider.name} {provider.model_id}) is not plain JSON: {exc}"
         ) from exc
     return settings
-
-
-def conduct_of(provider: Provider) -> dict[str, Any]:
-    """A provider's settings that are not in the snapshot, JSON-able; what is None is left out. Never the key."""
-    values = {name: getattr(provider, name) for name in _CONDUCT}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def providers_of(snapshot: Mapping[str, Any], conducts: Sequence[Mapping[str, Any]]) -> list[Provider]:
-    """
-    The providers of a snapshot, one per entry.
-
-    Args:
-        conducts: What `conduct_of` gave for each entry.
-
-    Raises:
-        ConfigError: An entry that this version of batchfast cannot make.
-    """
-    return [
-        _restored(dict(settings), conduct, f"providers[{number}]")
-        for number, (settings, conduct) in enumerate(zip(snapshot["providers"], conducts, strict=True))
-    ]
-
-
-def _restored(settings: dict[str, Any], conduct: Mapping[str, Any], where: str) -> Provider:
-    kind = _provider_class(settings.pop("provider"), where)
-    return kind(**settings, **conduct)
 
 
 def config_of(snapshot: Mapping[str, Any], output_file: str) -> RawDatasetConfig:
@@ -406,75 +342,6 @@ def config_of(snapshot: Mapping[str, Any], output_file: str) -> RawDatasetConfig
         output_file=output_file,
         expansion=expansion,
     )
-
-
-# -- telling two snapshots apart
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two snapshots, a short line each: `topics: 2 added (A, B), 1 removed (C)`."""
-    return list(_differences("", _named(old), _named(new)))
-
-
-def _named(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """The snapshot with its lists of pairs as objects, as a person thinks of them."""
-    named = dict(snapshot) | {"languages": dict(snapshot["languages"])}
-    if snapshot["expansion"] is not None:
-        named["expansion"] = snapshot["expansion"] | {"placeholders": dict(snapshot["expansion"]["placeholders"])}
-    return named
-
-
-def _differences(where: str, old: Any, new: Any) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys((*old, *new)):
-            yield from _differences(f"{where}.{key}" if where else key, old.get(key), new.get(key))
-        if list(old) != list(new) and set(old) == set(new) and where in _ORDERED:
-            yield f"{where}: in another order"
-    elif _are_texts(old) and _are_texts(new):
-        yield from _list_differences(where, old, new)
-    elif isinstance(old, list) and isinstance(new, list):
-        for number, (one, other) in enumerate(zip_longest(old, new)):
-            yield from _differences(f"{where}[{number}]", one, other)
-    elif old is None and new is not None:
-        yield f"{where}: {_short(new)} added"
-    elif old is not None and new is None:
-        yield f"{where}: {_short(old)} removed"
-    elif old != new:
-        yield f"{where}: {_short(old)} -> {_short(new)}"
-
-
-_ORDERED = ("languages", "expansion.placeholders")
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _list_differences(where: str, old: list[str], new: list[str]) -> Iterator[str]:
-    added, removed = Counter(new) - Counter(old), Counter(old) - Counter(new)
-    changes = [
-        f"{texts.total()} {what} ({_listed(texts)})"
-        for what, texts in (("added", added), ("removed", removed))
-        if texts
-    ]
-    if changes:
-        yield f"{where}: {', '.join(changes)}"
-    elif old != new:
-        yield f"{where}: in another order"
-
-
-def _listed(texts: Counter[str]) -> str:
-    shown = [_short(text) for text in list(texts)[:3]]
-    return ", ".join(shown) + (", ..." if len(texts) > 3 else "")
-
-
-def _short(value: Any) -> str:
-    """A value for a message: one line, at most about 60 characters."""
-    if isinstance(value, dict) and "provider" in value:
-        value = f"{value['provider']} {value.get('model_id')}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= 60 else f"{line[:57]}..."
 
 
 def starter_spec() -> str:

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from batchfast.prompts import DEFAULT_PROMPT
-from batchfast.schema.config import (
-    REQUIRED_NAMES,
-    PromptExpansionConfig,
-    RawDatasetConfig,
-    count_combinations,
-    split_template,
-    used_placeholders,
-)
+from batchfast.schema.config import PromptExpansionConfig, RawDatasetConfig
+from batchfast.schema.templates import REQUIRED_NAMES, count_combinations, split_template, used_placeholders
 
 REQUIRED = "{num_samples} {language_name} {document_type} {topic} "
 

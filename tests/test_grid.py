@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from batchfast.errors import ConfigError, StoreError
 from batchfast.grid import GRID_VERSION, Grid, shuffle_keys, shuffled
-from batchfast.schema.config import split_template
+from batchfast.schema.templates import split_template
 
 REQUIRED = "{num_samples}|{language_name}|{document_type}|{topic}"
 TYPES = ["space engineering textbook", "spacecraft design justification document", "personal blog of a space engineer"]

@@ -18,7 +18,6 @@ import batchfast
 from batchfast.errors import ConfigError, MissingKey, ProviderError
 from batchfast.llms import PROVIDERS, AnthropicProvider, GeminiProvider, OpenAIProvider, Provider
 from batchfast.records import Request
-from batchfast.schema.data_rows import Samples
 
 AWKWARD = [
     "plain",
@@ -74,7 +73,7 @@ def test_openai_line_is_a_strict_chat_completion() -> None:
     named = body["response_format"]["json_schema"]
     assert (body["response_format"]["type"], named["strict"]) == ("json_schema", True)
     assert named["schema"]["additionalProperties"] is False
-    assert named["schema"]["required"] == list(named["schema"]["properties"]) == list(Samples.model_fields)
+    assert named["schema"]["required"] == list(named["schema"]["properties"]) == ["texts"]
 
 
 def test_anthropic_line_asks_for_a_schema() -> None:

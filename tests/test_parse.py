@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchfast.parse import Reply, parse_reply
 from batchfast.records import Ending, Outcome, RequestError, Result
-from batchfast.schema.data_rows import Samples
+from batchfast.schema.data_rows import samples_schema
 
 CHARS = st.one_of(
     st.sampled_from([*"\"\\'{}[],:`\n\t ab“”\u2028é😀", "texts", '", "', "```"]),
@@ -155,7 +156,8 @@ def test_lone_surrogates_become_replacement_characters() -> None:
 
 
 def test_accepts_what_the_schema_accepts() -> None:
-    """The check by hand and the model that the schema is made from agree."""
+    """The check by hand and the schema that goes out with each request agree."""
+    is_valid = jsonschema.Draft202012Validator(samples_schema(1)).is_valid
     for value in (
         {"texts": ["a"]},
         {"texts": [1]},
@@ -167,12 +169,10 @@ def test_accepts_what_the_schema_accepts() -> None:
         None,
     ):
         text = json.dumps(value)
-        try:
-            Samples.model_validate_json(text)
-        except ValueError:
-            assert error_of(text).type == "unparsable"
-        else:
+        if is_valid(value):
             assert reply_to(text).texts == ("a",)
+        else:
+            assert error_of(text).type == "unparsable"
 
 
 # mended replies

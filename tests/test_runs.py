@@ -14,7 +14,8 @@ from batchfast.fake import FakeServer
 from batchfast.llms import OpenAIProvider
 from batchfast.records import Limits, custom_id, split_custom_id
 from batchfast.runs import compile_files
-from batchfast.spec import Spec, snapshot_id
+from batchfast.snapshot import snapshot_id
+from batchfast.spec import Spec
 from tests.helpers import MODELS, provider, session, spec
 
 

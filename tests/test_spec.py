@@ -19,19 +19,8 @@ from batchfast.grid import Grid
 from batchfast.llms import PROVIDERS, AnthropicProvider, GeminiProvider, OpenAIProvider, Provider
 from batchfast.prompts import DEFAULT_PROMPT
 from batchfast.schema.config import PromptExpansionConfig, RawDatasetConfig
-from batchfast.spec import (
-    Conduct,
-    Spec,
-    conduct_of,
-    config_of,
-    differences,
-    load_spec,
-    providers_of,
-    snapshot,
-    snapshot_bytes,
-    snapshot_id,
-    starter_spec,
-)
+from batchfast.snapshot import conduct_of, differences, providers_of, snapshot_bytes, snapshot_id
+from batchfast.spec import Conduct, Spec, config_of, load_spec, snapshot, starter_spec
 
 REQUIRED = "{num_samples} {language_name} {document_type} {topic} "
 DATASET = '[dataset]\ndocument_types = ["blog"]\ntopics = ["Vacuum"]\n'

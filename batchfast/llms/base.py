@@ -35,6 +35,7 @@ from batchfast.records import (
     Result,
     Shard,
 )
+from batchfast.schema.data_rows import samples_schema
 
 if TYPE_CHECKING:
     import httpx2
@@ -392,8 +393,6 @@ class Provider(BatchProvider, ABC):
         kind = request.num_samples, request.doublings
         body = self._bodies.get(kind)
         if body is None:
-            from batchfast.schema.data_rows import samples_schema  # pydantic takes longer to load than all of llms
-
             own = self._own_body(samples_schema(request.num_samples), self.token_limit(request.doublings))
             body = self._bodies[kind] = without_none(merge_extra(own, self._wire_extra()))
         return body

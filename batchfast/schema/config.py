@@ -1,17 +1,9 @@
 """
 What a dataset shall hold: document types, topics, languages, prompt templates and their variations.
 
-**Templates.** A template is read once, from left to right. These are placeholders, and nothing else is:
-
-- `{num_samples}`, `{language_name}`, `{document_type}`, `{topic}`: required in every prompt.
-- `{{name}}`, where name is an identifier (any script, no spaces): optional, with values in
-  `PromptExpansionConfig.placeholders`.
-
-Every other brace stands for itself, so `{"a": {"b": 1}}` needs no escaping, and `{{{name}}}` is a value between two
-braces. `{{topic}}` is refused, because a required name stands in single braces; for a brace around its value write
-`{ {topic} }`. What looks like a placeholder but is none (`{topics}`, `{ topic }`, `{{ name }}`, `{name}`) is refused
-where it equals or nearly equals a known name, and otherwise is text. Values are inserted in one pass: what they hold is
-never read as a template.
+What a template's placeholders are is in `templates`. Besides, `{{topic}}` is refused, because a required name stands in
+single braces; for a brace around its value write `{ {topic} }`. What looks like a placeholder but is none (`{topics}`,
+`{ topic }`, `{{ name }}`, `{name}`) is refused where it equals or nearly equals a known name, and otherwise is text.
 
 Everything wrong is reported as pydantic's own `ValidationError`, which is a `ValueError`.
 """
@@ -19,11 +11,10 @@ Everything wrong is reported as pydantic's own `ValidationError`, which is a `Va
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -38,54 +29,15 @@ from pydantic import (
     model_validator,
 )
 
-# The rules by which a config becomes requests: those of templates here, those of order and drawing in grid.py.
-GRID_VERSION = 1
-
-REQUIRED_NAMES = ("num_samples", "language_name", "document_type", "topic")
+from batchfast.schema.templates import REQUIRED_NAMES, Piece, count_combinations, split_template, used_placeholders
 
 # What a row's metadata says besides: a placeholder of that name would hide it.
 _METADATA_NAMES = ("provider", "prompt_index", "request_index", "sample_index")
 
-_PLACEHOLDER = re.compile(r"\{\{([^{}\s]+)\}\}|\{(" + "|".join(REQUIRED_NAMES) + r")\}")
 _LOOKALIKE = re.compile(r"\{\{?\s*(\w[\w .-]{0,60}?)\s*\}\}?")
 _NEAR = 0.8
 # Only for a hint beside an error that stands anyway.
 _NEAR_ENOUGH_FOR_A_HINT = 0.6
-
-
-class Piece(NamedTuple):
-    """A stretch of a template: text as it is, then the value of `name`; None at the template's end."""
-
-    text: str
-    name: str | None
-    optional: bool
-
-
-def split_template(template: str) -> list[Piece]:
-    """The template as text and placeholders; by the rules above, whatever it holds."""
-    return list(_pieces(template))
-
-
-def _pieces(template: str) -> Iterator[Piece]:
-    start = 0
-    for match in _PLACEHOLDER.finditer(template):
-        optional, required = match.groups()
-        if required is None and not optional.isidentifier():
-            continue
-        yield Piece(template[start : match.start()], required or optional, required is None)
-        start = match.end()
-    yield Piece(template[start:], None, False)
-
-
-def used_placeholders(template: str, placeholders: Mapping[str, Sequence[str]]) -> list[str]:
-    """Names of the declared placeholders that a template uses, in declared order: these make its combinations."""
-    used = {piece.name for piece in split_template(template) if piece.optional}
-    return [name for name in placeholders if name in used]
-
-
-def count_combinations(template: str, placeholders: Mapping[str, Sequence[str]]) -> int:
-    """How many prompts a template expands to for one document type, topic and language."""
-    return math.prod(len(placeholders[name]) for name in used_placeholders(template, placeholders))
 
 
 class _Model(BaseModel):
