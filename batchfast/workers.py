@@ -6,6 +6,8 @@ one whose workers are other machines that see the same folder.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
@@ -56,10 +58,31 @@ def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> A
         return given.connected()
     if processes < 2:
         return nullcontext(None)
+    return _processes(processes)
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[Executor]:
     from loky import ProcessPoolExecutor  # unlike the standard library's it does not run a user's script once more
 
-    pool: AbstractContextManager[Executor | None] = ProcessPoolExecutor(processes)
-    return pool
+    with ProcessPoolExecutor(count) as pool:
+        with _without_interrupts():
+            pool.submit(int)  # starts all of them
+        yield pool
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that start meanwhile ignore Ctrl-C: this one ends them, and says so without their tracebacks."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield  # not ours to change
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def in_order(pool: Executor | None, function: Callable[[A], T], tasks: Iterable[A], ahead: int) -> Iterator[T]:

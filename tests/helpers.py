@@ -17,12 +17,15 @@ from typing import Any
 
 import pytest
 
+from batchfast.context import Context
 from batchfast.fake import FakeServer
 from batchfast.home import Home
 from batchfast.llms import AnthropicProvider, GeminiProvider, OpenAIProvider, Provider
 from batchfast.schema.config import RawDatasetConfig
 from batchfast.session import Session
 from batchfast.spec import Conduct, Spec
+from batchfast.store import ShardRow
+from batchfast.submit import begin, conclude, upload_of
 
 MODELS = {"openai": "gpt-4.1-mini", "anthropic": "claude-haiku-4-5", "gemini": "gemini-2.5-flash"}
 
@@ -71,6 +74,11 @@ def session(
     fake: FakeServer, folder: Path, clock: FakeClock | None = None, executor: Executor | None = None
 ) -> Session:
     return Session(Home(folder / ".batchfast"), clock=clock or FakeClock(fake), fake_server=fake, executor=executor)
+
+
+def send(ctx: Context, row: ShardRow) -> bool:
+    """One waiting shard, from its intent to the outcome of its create; False as `begin` and `conclude` return it."""
+    return begin(ctx, row) and conclude(ctx, row, upload_of(ctx, row))
 
 
 def read(path: Path) -> list[dict[str, Any]]:

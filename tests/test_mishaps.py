@@ -15,8 +15,7 @@ from batchfast.llms import OpenAIProvider
 from batchfast.records import RemoteFile, Shard
 from batchfast.spec import Conduct
 from batchfast.status import cost
-from batchfast.submit import send
-from tests.helpers import MODELS, FakeClock, provider, session, spec
+from tests.helpers import MODELS, FakeClock, provider, send, session, spec
 
 DAY = 86_400
 Plan = Callable[..., None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,3 +119,26 @@ def test_a_large_run_needs_no_guard_in_the_script_that_starts_it(tmp_path: Path)
     )
     assert done.stdout == "compiled 8\n"
     assert len(list((tmp_path / "out").iterdir())) == 8
+
+
+def test_ctrl_c_while_processes_work_leaves_one_line(tmp_path: Path) -> None:
+    """The terminal sends it to the workers too: they end with the command, without a traceback of their own."""
+    (tmp_path / "topics.txt").write_text("".join(f"topic {number}\n" for number in range(240_000)))
+    (tmp_path / "spec.toml").write_text(
+        '[dataset]\ndocument_types = ["essay"]\ntopics_file = "topics.txt"\n'
+        '[[providers]]\nprovider = "openai"\nmodel_id = "gpt-4.1-mini"\nmax_requests_per_batch = 10_000\n'
+    )
+    command = [sys.executable, "-m", "batchfast", "compile", "spec.toml", "-o", "files"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(".jsonl\n")
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    *finished, last = filter(None, said.splitlines())
+    assert last == "batchfast: interrupted; nothing is lost: the same command continues"
+    assert all("10,000 requests" in line for line in finished)

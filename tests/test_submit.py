@@ -11,8 +11,8 @@ import pytest
 from batchfast.engine import Engine
 from batchfast.fake import FakeServer, Fault
 from batchfast.spec import Conduct
-from batchfast.submit import recover, send
-from tests.helpers import MODELS, FakeClock, provider, read, session, spec
+from batchfast.submit import recover
+from tests.helpers import MODELS, FakeClock, provider, read, send, session, spec
 
 PROVIDERS = sorted(MODELS)
 Plan = Callable[..., None]
