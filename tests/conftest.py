@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from batchfast.fake import FakeServer, Fault
+from tests.helpers import uploads_end
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "recorded"
 
@@ -37,6 +38,13 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_upload_is_left() -> Iterator[None]:
+    """What a test leaves behind in a thread ends before the next one begins."""
+    yield
+    uploads_end()
 
 
 @pytest.fixture(scope="session")

@@ -35,13 +35,6 @@ class Died(Exception):
     """Stands for the end of the process."""
 
 
-@pytest.fixture(autouse=True)
-def no_upload_is_left() -> Any:
-    """What a test leaves behind in a thread ends before the next one begins."""
-    yield
-    uploads_end()
-
-
 def four_shards(home: Session, *models: Provider, **conduct: Any) -> RunRow:
     """A run of four requests a model, each in a shard of its own unless the model says otherwise."""
     wanted = models or (provider(max_requests_per_batch=1),)
