@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from batchfast.jsonl import located_lines
 from batchfast.llms import PROVIDERS, Provider
-from batchfast.parse import parse_reply
+from batchfast.parse import parse_reply, plain_texts
 from batchfast.prices import Rates, cost, rates_of
 from batchfast.records import Positions, Result, Usage, index_of
 from batchfast.store import RequestRow, ShardRow, Tally
@@ -169,7 +169,7 @@ def _texts(result: Result, num_samples: int) -> int:
     """How many samples a reply gives that is as it was asked for; 0 for any other."""
     if result.outcome != "succeeded" or result.ending == "truncated":
         return 0
-    return len(parse_reply(result, num_samples).texts)
+    return len(plain_texts(result.text, result.ending) or parse_reply(result, num_samples).texts)
 
 
 def _answer(files: ResultFiles, result: Result, texts: int, usd: float | None, place: Place) -> RequestRow:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from batchfast.records import RequestError, Result
+from batchfast.records import Ending, RequestError, Result
 
 _EXCERPT_CHARS = 80
 
@@ -85,7 +85,7 @@ def parse_reply(result: Result, num_samples: int) -> Reply:
     """
     if result.outcome != "succeeded":
         return Reply((), result.error or _error_of_outcome(result), num_samples)
-    if result.ending == "complete" and result.text and (found := _read_fast(result.text)) and all(map(_is_full, found)):
+    if found := plain_texts(result.text, result.ending):
         return Reply(tuple(found), None, num_samples)
     try:
         texts = _read(result)
@@ -95,6 +95,14 @@ def parse_reply(result: Result, num_samples: int) -> Reply:
     if not samples:
         return Reply((), _error("empty", "the reply holds no text", result.text), num_samples)
     return Reply(samples, None, num_samples)
+
+
+def plain_texts(text: str | None, ending: Ending | None) -> list[str]:
+    """The texts of a reply that is what was asked for and nothing else; none of any other: ask `parse_reply`."""
+    if ending != "complete" or not text:
+        return []
+    texts = _read_fast(text) or []
+    return texts if all(map(_is_full, texts)) else []
 
 
 def _is_full(text: str) -> bool:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 # A token is about four bytes of UTF-8 in Latin scripts, and about one character, three bytes, in Chinese or Japanese.
 BYTES_PER_TOKEN = 4
@@ -125,6 +125,10 @@ class Result(NamedTuple):
     usage: Usage | None = None
     error: RequestError | None = None
     ending: Ending | None = None
+
+
+# The `text` and the `ending` of a result.
+Said: TypeAlias = tuple[str | None, Ending]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from batchfast.answers import adapter
 from batchfast.grid import Grid
 from batchfast.jsonl import without_end
+from batchfast.llms import Provider
 from batchfast.llms.typed import to_json
-from batchfast.parse import parse_reply
+from batchfast.parse import parse_reply, plain_texts
 from batchfast.records import custom_id
 from batchfast.replies import Files
 from batchfast.store import Answer
@@ -139,8 +140,13 @@ def _texts(block: Block, names: Sequence[str], files: Files) -> Iterator[tuple[i
     """By index the texts that a request was given, each as a JSON string in UTF-8."""
     for index, shard_id, kind, offset, length in block.answers:
         line = files.line(block.results[shard_id, kind], offset, length)
-        result = adapter(names[index % len(names)]).decode(line)
-        yield index, list(map(to_json, parse_reply(result, 1).texts))
+        yield index, list(map(to_json, _texts_in(line, adapter(names[index % len(names)]))))
+
+
+def _texts_in(line: bytes, provider: Provider) -> Sequence[str]:
+    """Of a line that is known to give some."""
+    said = provider.said(line)
+    return (plain_texts(*said) if said else ()) or parse_reply(provider.decode(line), 1).texts
 
 
 def _lines(pieces: Iterable[Piece], files: Files) -> Iterator[bytes]:

@@ -24,6 +24,7 @@ from batchfast.records import (
     Request,
     RequestError,
     Result,
+    Said,
     Shard,
     Usage,
 )
@@ -140,6 +141,10 @@ class AnthropicProvider(Provider):
             Anthropic reference, Message Batch results, and recorded files of 2025-01 to 2026-08; read 2026-11.
         """
         return decode_usual(line) or decode_any(line)
+
+    def said(self, line: bytes) -> Said | None:
+        found = typed.read_again(typed.message_said, line)
+        return None if found is None else _said(found.result.message)
 
     # network
 
@@ -291,14 +296,10 @@ def decode_usual(line: bytes) -> Result | None:
     if found is None:
         return None
     message, usage = found.result.message, found.result.message.usage
-    text = joined([block.text for block in message.content if block.type == "text"])
-    ending = _ENDINGS.get(message.stop_reason, "other")
-    used = [block for block in message.content if block.type == "tool_use" and block.name == _TOOL]
-    if used:
-        if used[0].input is None:
-            return None
-        text = typed.to_json(used[0].input).decode()
-        ending = "complete" if message.stop_reason == "tool_use" else ending
+    said = _said(message)
+    if said is None:
+        return None
+    text, ending = said
     read, written = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
     made = usage.output_tokens_details
     return Result(
@@ -317,6 +318,17 @@ def decode_usual(line: bytes) -> Result | None:
         None,
         ending,
     )
+
+
+def _said(message: typed.MessageContent) -> Said | None:
+    """None where the forced tool was used otherwise than asked for."""
+    ending = _ENDINGS.get(message.stop_reason, "other")
+    used = [block for block in message.content if block.type == "tool_use" and block.name == _TOOL]
+    if not used:
+        return joined([block.text for block in message.content if block.type == "text"]), ending
+    if used[0].input is None:
+        return None
+    return typed.to_json(used[0].input).decode(), "complete" if message.stop_reason == "tool_use" else ending
 
 
 def decode_any(line: bytes) -> Result:

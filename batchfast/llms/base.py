@@ -33,6 +33,7 @@ from batchfast.records import (
     Request,
     RequestError,
     Result,
+    Said,
     Shard,
 )
 from batchfast.schema.data_rows import samples_schema
@@ -71,6 +72,13 @@ class BatchProvider(Protocol):
 
     def decode(self, line: bytes) -> Result:
         """One line of a result file. Raises `ValueError` for a line that is not one."""
+
+    def said(self, line: bytes) -> Said | None:
+        """
+        Of a line that `decode` found to have succeeded its `text` and `ending` alone, in half the time.
+
+        None where the answer is not a plain one, and `decode` must be asked again.
+        """
 
     # network
     def upload(self, shard: Shard) -> str | None:

@@ -22,6 +22,7 @@ from batchfast.records import (
     Request,
     RequestError,
     Result,
+    Said,
     Shard,
     Usage,
 )
@@ -171,6 +172,10 @@ class GeminiProvider(Provider):
             2026-11.
         """
         return decode_usual(line) or decode_any(line)
+
+    def said(self, line: bytes) -> Said | None:
+        found = typed.read_again(typed.generated_said, line)
+        return None if found is None else _said(found.response.candidates[0])
 
     # network
 
@@ -340,10 +345,11 @@ def decode_usual(line: bytes) -> Result | None:
         return None
     response = found.response
     candidate, usage = response.candidates[0], response.usage_metadata
+    text, ending = _said(candidate)
     return Result(
         found.key,
         "succeeded",
-        joined([part.text for part in candidate.content.parts if part.thought is not True]),
+        text,
         candidate.finish_reason,
         response.model_version,
         Usage(
@@ -354,8 +360,13 @@ def decode_usual(line: bytes) -> Result | None:
             usage.thoughts_token_count,
         ),
         None,
-        _ending(candidate.finish_reason),
+        ending,
     )
+
+
+def _said(candidate: typed.Candidate) -> Said:
+    text = joined([part.text for part in candidate.content.parts if part.thought is not True])
+    return text, _ending(candidate.finish_reason)
 
 
 def decode_any(line: bytes) -> Result:

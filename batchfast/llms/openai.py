@@ -21,6 +21,7 @@ from batchfast.records import (
     Request,
     RequestError,
     Result,
+    Said,
     Shard,
     Usage,
 )
@@ -104,6 +105,13 @@ class OpenAIProvider(Provider):
             OpenAI reference, batch output objects, and recorded files of 2023-11 to 2026-08; read 2026-11.
         """
         return decode_usual(line) or decode_any(line)
+
+    def said(self, line: bytes) -> Said | None:
+        found = typed.read_again(typed.chat_said, line)
+        if found is None:
+            return None
+        choice = found.response.body.choices[0]
+        return choice.message.content, _ENDINGS.get(choice.finish_reason, "other")
 
     # network
 

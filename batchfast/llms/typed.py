@@ -37,6 +37,14 @@ def read(decode: Callable[[bytes], T], line: bytes) -> T | None:
     return found
 
 
+def read_again(decode: Callable[[bytes], T], line: bytes) -> T | None:
+    """As `read`, for a line that is known to be JSON."""
+    try:
+        return decode(line)
+    except (ValueError, RecursionError):
+        return None
+
+
 # OpenAI: a chat completion
 
 
@@ -68,12 +76,15 @@ class _Choice(Struct, gc=False):
     finish_reason: Word
 
 
-class _Chat(Struct, gc=False):
+class _ChatSaid(Struct, gc=False, kw_only=True):
     object: Literal["chat.completion"]
-    model: Word
     choices: Annotated[list[_Choice], Meta(min_length=1)]
-    usage: _ChatUsage
     output: Absent = UNSET
+
+
+class _Chat(_ChatSaid, gc=False, kw_only=True):
+    model: Word
+    usage: _ChatUsage
 
 
 class _ChatResponse(Struct, gc=False):
@@ -85,6 +96,16 @@ class ChatLine(Struct, gc=False):
     custom_id: Word
     response: _ChatResponse
     error: Nothing = None
+
+
+class _ChatResponseSaid(Struct, gc=False):
+    body: _ChatSaid
+
+
+class ChatSaid(Struct, gc=False):
+    """Of a chat completion that was read before, what its texts depend on."""
+
+    response: _ChatResponseSaid
 
 
 # Anthropic: a message, whose text may be the input of the tool that it was forced to use
@@ -113,10 +134,13 @@ class _MessageUsage(Struct, gc=False):
     output_tokens_details: _Thought | None = None
 
 
-class _Message(Struct, gc=False):
-    model: Word
+class MessageContent(Struct, gc=False, kw_only=True):
     content: list[_Block]
     stop_reason: Word
+
+
+class _Message(MessageContent, gc=False, kw_only=True):
+    model: Word
     usage: _MessageUsage
 
 
@@ -128,6 +152,16 @@ class _MessageResult(Struct, gc=False):
 class MessageLine(Struct, gc=False):
     custom_id: Word
     result: _MessageResult
+
+
+class _MessageResultSaid(Struct, gc=False):
+    message: MessageContent
+
+
+class MessageSaid(Struct, gc=False):
+    """Of a message that was read before, what its texts depend on."""
+
+    result: _MessageResultSaid
 
 
 # Gemini: a response of generateContent
@@ -142,7 +176,7 @@ class _Content(Struct, gc=False):
     parts: list[_Part]
 
 
-class _Candidate(Struct, gc=False, rename="camel"):
+class Candidate(Struct, gc=False, rename="camel"):
     content: _Content
     finish_reason: Word
 
@@ -155,8 +189,11 @@ class _GeminiUsage(Struct, gc=False, rename="camel"):
     tool_use_prompt_token_count: Count = 0
 
 
-class _Generated(Struct, gc=False, rename="camel"):
-    candidates: Annotated[list[_Candidate], Meta(min_length=1)]
+class _GeneratedSaid(Struct, gc=False, rename="camel"):
+    candidates: Annotated[list[Candidate], Meta(min_length=1)]
+
+
+class _Generated(_GeneratedSaid, gc=False, rename="camel"):
     model_version: Word
     usage_metadata: _GeminiUsage
 
@@ -167,6 +204,15 @@ class GeneratedLine(Struct, gc=False):
     error: Nothing = None
 
 
+class GeneratedSaid(Struct, gc=False):
+    """Of a response that was read before, what its texts depend on."""
+
+    response: _GeneratedSaid
+
+
 chat_line = Decoder(ChatLine).decode
+chat_said = Decoder(ChatSaid).decode
 message_line = Decoder(MessageLine).decode
+message_said = Decoder(MessageSaid).decode
 generated_line = Decoder(GeneratedLine).decode
+generated_said = Decoder(GeneratedSaid).decode
