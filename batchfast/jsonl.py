@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
+from io import BufferedWriter, FileIO, RawIOBase
 from operator import methodcaller
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from batchfast.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 # How much is read at once of a file that is read through (bytes): the usual 8 KiB hold three lines.
 READ_AHEAD = 1 << 18
+
+# How much of a new file waits in memory before the disk is asked to begin (bytes).
+_WRITE_ALONG = 1 << 24
 
 
 def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -55,6 +63,33 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _WrittenAlong(RawIOBase):
+    """A new file that the disk takes while it is written: to make it durable at the end then takes no time."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._begun = self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def write(self, data: ReadableBuffer) -> int:
+        written = self._file.write(data)
+        self._size += written
+        if self._size - self._begun >= _WRITE_ALONG and sys.platform == "linux":
+            with suppress(OSError):  # it is only advice: begin to write what memory alone holds, and do not wait
+                os.posix_fadvise(self.fileno(), self._begun, self._size - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self._size
+        return written
+
+
 @contextmanager
 def replacing(path: Path, *, instead: str | None = None) -> Iterator[BinaryIO]:
     """
@@ -66,7 +101,7 @@ def replacing(path: Path, *, instead: str | None = None) -> Iterator[BinaryIO]:
     _remove_left_over(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        file = part.open("wb")
+        file = BufferedWriter(_WrittenAlong(part.open("wb", buffering=0)))
     except OSError as exc:
         if instead is None:
             raise

@@ -66,11 +66,11 @@ def broken(folder: str, name: str, opens: Callable[[Path], Any]) -> Iterator[Non
         yield
 
 
-def full(path: Path) -> io.BufferedWriter:
-    return io.BufferedWriter(Full(path, "wb"))
+def full(path: Path) -> io.FileIO:
+    return Full(path, "wb")
 
 
-def read_only(path: Path) -> io.BufferedWriter:
+def read_only(path: Path) -> io.FileIO:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
 
