@@ -18,6 +18,7 @@ from batchfast.answers import Answers, answers_to_file
 from batchfast.clock import seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
+from batchfast.handover import handover
 from batchfast.jsonl import located_lines, replacing
 from batchfast.meter import BYTES
 from batchfast.outcomes import Absent, Incomplete, end_shard, result_files, split
@@ -60,6 +61,13 @@ class _Fetched(NamedTuple):
     complete: bool
 
 
+class _Helpers(NamedTuple):
+    """Who reads result files, and where they leave what they found."""
+
+    pool: Executor
+    folder: Path
+
+
 def collect(ctx: Context, ended: Sequence[tuple[ShardRow, BatchSnapshot]]) -> Iterator[tuple[ShardRow, float | None]]:
     """
     Download what ended batches produced and enter every outcome. Where that is much, files are read side by side.
@@ -70,20 +78,24 @@ def collect(ctx: Context, ended: Sequence[tuple[ShardRow, BatchSnapshot]]) -> It
     """
     requests = sum(row.requests for row, _ in ended)
     with (
+        handover(ctx.home.run(ctx.run.id)) as folder,
         workers(ctx.executor, requests, len(ended)) as pool,
         ctx.meter.step("collecting", "requests", requests) as step,
     ):
-        begun = ((row, _begin(ctx, row, snapshot, pool)) for row, snapshot in ended)
-        for row, finish in looking_ahead(begun, 0 if pool is None else _AHEAD):
+        helpers = _Helpers(pool, folder) if pool is not None and folder is not None else None
+        begun = ((row, _begin(ctx, row, snapshot, helpers)) for row, snapshot in ended)
+        for row, finish in looking_ahead(begun, 0 if helpers is None else _AHEAD):
             yield row, finish()
             step.advance(row.requests)
 
 
-def _begin(ctx: Context, row: ShardRow, snapshot: BatchSnapshot, pool: Executor | None) -> Callable[[], float | None]:
-    """Download, and begin to read in the pool; what is returned enters the outcomes and says what `collect` yields."""
+def _begin(
+    ctx: Context, row: ShardRow, snapshot: BatchSnapshot, helpers: _Helpers | None
+) -> Callable[[], float | None]:
+    """Download, and have helpers begin to read; what is returned enters the outcomes and says what `collect` yields."""
     fetched = _fetched(ctx, row, snapshot)
     if isinstance(fetched, _Fetched):
-        return partial(_enter, ctx, fetched, _begin_reading(ctx, row, pool))
+        return partial(_enter, ctx, fetched, _begin_reading(ctx, row, helpers))
     return lambda: fetched
 
 
@@ -108,13 +120,13 @@ def _fetched(ctx: Context, row: ShardRow, snapshot: BatchSnapshot) -> _Fetched |
     return problem.retry_after_s or 0.0
 
 
-def _begin_reading(ctx: Context, row: ShardRow, pool: Executor | None) -> Callable[[], Answers]:
-    """Read a shard's files in the pool, where there is one; what is returned waits for the answers."""
+def _begin_reading(ctx: Context, row: ShardRow, helpers: _Helpers | None) -> Callable[[], Answers]:
+    """Have a shard's files read, by helpers where there are some; what is returned waits for the answers."""
     files = result_files(ctx, row)
-    if pool is None:
+    if helpers is None:
         return partial(Answers.read, files)
-    path = ctx.result_file(row, "output").with_suffix(".outcomes")
-    reading = pool.submit(answers_to_file, files, str(path))
+    path = helpers.folder / f"{row.name}.db"
+    reading = helpers.pool.submit(answers_to_file, files, str(path))
     return lambda: Answers(reading.result(), iter(()), path)
 
 

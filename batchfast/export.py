@@ -1,9 +1,4 @@
-"""
-Collected results to the dataset: rows in grid order, and every request that gave none in the failures file.
-
-What was sent is read in order from the request files, what came back by offset from the result files: memory does
-not grow with the run.
-"""
+"""Collected results to the dataset: rows in grid order, and every request that gave none in the failures file."""
 
 from __future__ import annotations
 
@@ -15,21 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from batchfast.blocks import asked, blocks
 from batchfast.context import Context
-from batchfast.errors import ConfigError, StoreError
-from batchfast.jsonl import READ_AHEAD, replacing, sha256_of, without_end
+from batchfast.errors import ConfigError
+from batchfast.handover import handover
+from batchfast.jsonl import replacing, sha256_of
 from batchfast.meter import Step
 from batchfast.replies import Replies
-from batchfast.rows import Block, Piece, rows_of
-from batchfast.store import Answer, RequestRow
+from batchfast.rows import Rows, rows_of, rows_to_file
 from batchfast.workers import in_order, workers
 
 # Lines of a file, and how many.
 Chunk: TypeAlias = tuple[bytes, int]
-
-# Of what is read and written together: requests (count), and their result lines (bytes).
-_BLOCK = 512
-_BLOCK_BYTES = 1 << 20
 
 # Blocks that wait to be written at most, and processes beyond which the one that writes is no busier (count).
 _AHEAD = 8
@@ -142,102 +134,29 @@ def _has_failures(ctx: Context) -> bool:
 
 def _rows(ctx: Context) -> Iterator[Chunk]:
     occurrences = _Occurrences(ctx.run.requests)
-    blocks = _blocks(ctx)
-    with workers(ctx.executor, ctx.run.requests, _MOST_PROCESSES) as pool:
-        for rows in in_order(pool, rows_of, blocks, _AHEAD):
-            repeated = occurrences.repeated(rows.numbers())
-            yield rows.named(repeated) if repeated else rows.data, len(rows.starts)
+    for rows in _unnumbered(ctx):
+        repeated = occurrences.repeated(rows.numbers())
+        yield rows.named(repeated) if repeated else rows.data, len(rows.starts)
 
 
-def _blocks(ctx: Context) -> Iterator[Block]:
-    """All requests of a run in grid order, with where to find what was sent and what came back."""
-    spec, entries = str(ctx.home.snapshot(ctx.run.id)), len(ctx.providers)
-    sent = [_SentLines(ctx, entry) for entry in range(entries)]
-    shards = {row.id: row for row in ctx.store.shards(ctx.run.no)}
-    for positions, answers in _cut(ctx.store.answers(ctx.run.no), ctx.grid.positions, entries):
-        pieces = [lines.take(len(positions)) for lines in sent]
-        for entry, found in enumerate(pieces):
-            if (count := sum(piece.lines for piece in found)) < len(positions):
-                raise _sent_lines_end(ctx, (positions.start + count) * entries + entry)
-        results = {
-            (shard_id, kind): str(ctx.result_file(shards[shard_id], kind))
-            for shard_id, kind in {(shard_id, kind) for _, shard_id, kind, _, _ in answers}
-        }
-        indices = range(positions.start * entries, positions.stop * entries)
-        yield Block(spec, ctx.id_prefix, indices, pieces, answers, results)
+def _unnumbered(ctx: Context) -> Iterator[Rows]:
+    """All rows, those of large runs made side by side."""
+    with (
+        handover(ctx.home.run(ctx.run.id)) as folder,
+        workers(ctx.executor, ctx.run.requests, _MOST_PROCESSES) as pool,
+    ):
+        if pool is None or folder is None:
+            yield from map(rows_of, blocks(ctx))
+            return
+        tasks = ((block, str(folder / f"{number}.jsonl")) for number, block in enumerate(blocks(ctx)))
+        for rows, path in in_order(pool, rows_to_file, tasks, _AHEAD):
+            yield rows._replace(data=_taken(Path(path)))
 
 
-def _cut(answers: Iterator[Answer], positions: int, entries: int) -> Iterator[tuple[range, list[Answer]]]:
-    """Positions in blocks, each with its answers, such that neither are many nor is there much to read."""
-    most = max(_BLOCK // entries, 1)
-    pending = next(answers, None)
-    start = 0
-    while start < positions:
-        stop = min(start + most, positions)
-        found: list[Answer] = []
-        size = 0
-        while pending is not None and pending[0] < stop * entries:
-            if size >= _BLOCK_BYTES and pending[0] // entries > found[-1][0] // entries:
-                stop = pending[0] // entries
-                break
-            found.append(pending)
-            size += pending[4]
-            pending = next(answers, None)
-        yield range(start, stop), found
-        start = stop
-
-
-class _SentLines:
-    """The requests of an entry as they were first sent, from the first to the last."""
-
-    def __init__(self, ctx: Context, entry: int) -> None:
-        shards = ctx.store.shards(ctx.run.no)
-        self._paths = iter([ctx.sent_file(row) for row in shards if row.entry == entry and row.attempt == 1])
-        self._lines: Iterator[bytes] = iter(())
-        self._path = ""
-        self._offset = 0
-
-    def take(self, count: int) -> list[Piece]:
-        """Where the next so many stand; fewer at the end."""
-        pieces = []
-        while count:
-            piece = self._piece(count)
-            if piece.lines:
-                pieces.append(piece)
-                count -= piece.lines
-            elif not self._open_next():
-                break
-        return pieces
-
-    def _piece(self, count: int) -> Piece:
-        lines = size = 0
-        for line in self._lines:
-            size += len(line)
-            lines += bool(without_end(line))
-            if lines == count:
-                break
-        self._offset += size
-        return Piece(self._path, self._offset - size, size, lines)
-
-    def _open_next(self) -> bool:
-        path = next(self._paths, None)
-        if path is None:
-            return False
-        self._path, self._offset = str(path), 0
-        self._lines = _lines_of(path)
-        return True
-
-
-def _lines_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=READ_AHEAD) as file:
-        yield from file
-
-
-def _sent_lines_end(ctx: Context, index: int) -> StoreError:
-    return StoreError(
-        f"run {ctx.run.id}: the request files of {ctx.provider_of(index).model_id} end before request {index}; "
-        "restore runs/ from a backup"
-    )
+def _taken(path: Path) -> bytes:
+    data = path.read_bytes()
+    path.unlink()
+    return data
 
 
 # -- failures
@@ -245,7 +164,7 @@ def _sent_lines_end(ctx: Context, index: int) -> StoreError:
 
 def _failures(ctx: Context) -> Iterator[Chunk]:
     with Replies(ctx) as replies:
-        for outcome, line in _asked(ctx, ctx.store.failures(ctx.run.no)):
+        for outcome, line in asked(ctx, ctx.store.failures(ctx.run.no)):
             provider = ctx.provider_of(outcome.idx)
             result = replies.result(outcome) if outcome.file else None
             record = {
@@ -267,30 +186,6 @@ def _about(ctx: Context, index: int) -> dict[str, Any]:
     provider = ctx.provider_of(index)
     named = {"provider": provider.name, "prompt_index": cell.prompt_index, "request_index": index}
     return {"model_id": provider.model_id, "language": cell.language, "metadata": cell.metadata | named}
-
-
-# -- walking a run
-
-
-def _asked(ctx: Context, outcomes: Iterator[RequestRow]) -> Iterator[tuple[RequestRow, bytes]]:
-    """Outcomes, which are in grid order, each with its request as it was first sent."""
-    sent = [_sent_lines(ctx, entry) for entry in range(len(ctx.providers))]
-    outcome = next(outcomes, None)
-    for index in range(ctx.run.requests):
-        if outcome is None:
-            return
-        line = next(sent[index % len(sent)], None)
-        if line is None:
-            raise _sent_lines_end(ctx, index)
-        if outcome.idx == index:
-            yield outcome, line
-            outcome = next(outcomes, None)
-
-
-def _sent_lines(ctx: Context, entry: int) -> Iterator[bytes]:
-    for row in ctx.store.shards(ctx.run.no):
-        if row.entry == entry and row.attempt == 1:
-            yield from filter(None, map(without_end, _lines_of(ctx.sent_file(row))))
 
 
 class _Occurrences:

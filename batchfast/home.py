@@ -8,7 +8,8 @@ The home: the folder `.batchfast` with the database, the fake's state and each r
 └── runs/<run id>/
     ├── spec.json
     ├── requests/<stem>.jsonl
-    └── results/<stem>.output.jsonl, <stem>.error.jsonl
+    ├── results/<stem>.output.jsonl, <stem>.error.jsonl
+    └── .handover-*/     while processes help
 ```
 """
 

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from batchfast.clock import Clock, iso
 from batchfast.errors import RunBusy
+from batchfast.handover import remove_left_over
 from batchfast.home import Home
 
 # Whoever has just taken the lock says its name a moment later: how often to look for it, and how long to wait between
@@ -48,6 +49,7 @@ def run_lock(home: Home, run_id: str, clock: Clock, waits: Callable[[str], None]
         while not _acquired(lock):
             clock.sleep(_LOOK_AGAIN_S)
     try:
+        remove_left_over(home.run(run_id))
         who = {"pid": os.getpid(), "host": socket.gethostname(), "since": iso(clock.now())}
         holder.write_text(json.dumps(who), encoding="utf-8")
         yield

@@ -136,6 +136,14 @@ def rows_of(block: Block) -> Rows:
     return Rows(b"".join(rows), starts, counts, bytes(identities))
 
 
+def rows_to_file(task: tuple[Block, str]) -> tuple[Rows, str]:
+    """As `rows_of`; `data` goes to a file of that name instead."""
+    block, path = task
+    rows = rows_of(block)
+    Path(path).write_bytes(rows.data)
+    return rows._replace(data=b""), path
+
+
 def _texts(block: Block, names: Sequence[str], files: Files) -> Iterator[tuple[int, list[bytes]]]:
     """By index the texts that a request was given, each as a JSON string in UTF-8."""
     for index, shard_id, kind, offset, length in block.answers:

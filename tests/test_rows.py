@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from loky import ProcessPoolExecutor
 
-from batchfast import export, replies
+from batchfast import blocks, export, replies
 from batchfast.export import write_dataset
 from batchfast.fake import FakeServer, Fault
 from batchfast.jsonl import located_lines
@@ -43,8 +43,8 @@ def test_other_processes_write_the_same_rows(
     fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: Executor
 ) -> None:
     """In grid order, in whatever blocks they come, over several shards and providers, without what gave no row."""
-    monkeypatch.setattr(export, "_BLOCK", 7)
-    monkeypatch.setattr(export, "_BLOCK_BYTES", 3_000)
+    monkeypatch.setattr(blocks, "_BLOCK", 7)
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 3_000)
     monkeypatch.setattr(export, "_AHEAD", 1)
     with session(fake, tmp_path) as home:
         wanted = spec(provider("openai", max_requests_per_batch=20), provider("gemini"), topics=30)
@@ -55,6 +55,7 @@ def test_other_processes_write_the_same_rows(
             here = write_dataset(engine.ctx, tmp_path / "here.jsonl")
             engine.ctx.executor = pool
             there = write_dataset(engine.ctx, tmp_path / "there.jsonl")
+            assert list(home.home.run(run.id).glob(".*")) == []
     assert there.path.read_bytes() == here.path.read_bytes()
     wanted_indices = [index for index in range(60) if index not in (5, 6, 7) for _ in range(2)]
     assert [row["metadata"]["request_index"] for row in read(here.path)] == wanted_indices

@@ -1,0 +1,33 @@
+"""Files that processes hand to each other while a step lasts: in a folder of their own, under the run's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+_PREFIX = ".handover-"
+
+
+@contextmanager
+def handover(run_folder: Path) -> Iterator[Path | None]:
+    """
+    A new folder, gone after the block; None where none can be made: this process then works alone.
+
+    Its name is new each time: what outlives its command and writes on disturbs nobody.
+    """
+    try:
+        made = TemporaryDirectory(prefix=_PREFIX, dir=run_folder, ignore_cleanup_errors=True)
+    except OSError:
+        yield None
+        return
+    with made as folder:
+        yield Path(folder).absolute()
+
+
+def remove_left_over(run_folder: Path) -> None:
+    """What a process that was killed left; for whoever holds the run alone."""
+    for folder in run_folder.glob(f"{_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
