@@ -24,6 +24,9 @@ T = TypeVar("T")
 # With fewer requests than this, starting processes takes longer than they save (count).
 _WORTH_PROCESSES = 200_000
 
+# Processes that are done wait so long for the next step (seconds).
+_IDLE_S = 30
+
 
 @contextmanager
 def workers(given: Executor | DaskCluster | None, requests: int, most: int) -> Iterator[Executor | None]:
@@ -63,12 +66,12 @@ def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> A
 
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    from loky import ProcessPoolExecutor  # unlike the standard library's it does not run a user's script once more
+    from loky import get_reusable_executor  # unlike the standard library's it does not run a user's script once more
 
-    with ProcessPoolExecutor(count) as pool:
-        with _without_interrupts():
-            pool.submit(int)  # starts all of them
-        yield pool
+    pool = get_reusable_executor(count, timeout=_IDLE_S)
+    with _without_interrupts():
+        pool.submit(int)  # starts all of them
+    yield pool
 
 
 @contextmanager
