@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from batchfast.handover import made_whole
 from batchfast.jsonl import located_lines
 from batchfast.llms import PROVIDERS, Provider
 from batchfast.parse import parse_reply, plain_texts
@@ -161,7 +162,8 @@ def _results(files: ResultFiles, found: Reading) -> Iterator[tuple[Result, str, 
 def answers_to_file(files: ResultFiles, path: str) -> Reading:
     """As `read_answers`; the outcomes go to a file for `Store.end_shard`."""
     found = Reading.of(files.row)
-    write_outcomes(Path(path), read_answers(files, found))
+    with made_whole(Path(path)) as part:
+        write_outcomes(part, read_answers(files, found))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,18 @@ def handover(run_folder: Path) -> Iterator[Path | None]:
         return
     with made as folder:
         yield Path(folder).absolute()
+
+
+@contextmanager
+def made_whole(path: Path) -> Iterator[Path]:
+    """
+    Another name for a file while it is made: under its own it is whole from the first moment.
+
+    A cluster may run a task once more, when a worker only seemed to be lost: whoever reads then is not disturbed.
+    """
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    yield part
+    part.replace(path)
 
 
 def remove_left_over(run_folder: Path) -> None:

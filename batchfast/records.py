@@ -17,6 +17,9 @@ from typing import Literal, NamedTuple, TypeAlias
 # A token is about four bytes of UTF-8 in Latin scripts, and about one character, three bytes, in Chinese or Japanese.
 BYTES_PER_TOKEN = 4
 
+# Of a number in an id; Python reads no more than 4,300.
+_MOST_DIGITS = 18
+
 Outcome = Literal["succeeded", "failed", "expired", "cancelled"]
 OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed", "expired", "cancelled")
 
@@ -70,7 +73,7 @@ def index_of(custom_id: str, prefix: str, attempt: int) -> int | None:
 
 
 def _is_plain_int(text: str) -> bool:
-    return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
+    return len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
 
 
 class Usage(NamedTuple):

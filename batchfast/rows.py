@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from batchfast.answers import adapter
 from batchfast.grid import Grid
+from batchfast.handover import made_whole
 from batchfast.jsonl import without_end
 from batchfast.llms import Provider
 from batchfast.llms.typed import to_json
@@ -140,7 +141,8 @@ def rows_to_file(task: tuple[Block, str]) -> tuple[Rows, str]:
     """As `rows_of`; `data` goes to a file of that name instead."""
     block, path = task
     rows = rows_of(block)
-    Path(path).write_bytes(rows.data)
+    with made_whole(Path(path)) as part:
+        part.write_bytes(rows.data)
     return rows._replace(data=b""), path
 
 

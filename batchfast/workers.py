@@ -54,6 +54,11 @@ def workers(given: Executor | DaskCluster | None, requests: int, most: int) -> I
 def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> AbstractContextManager[Executor | None]:
     if isinstance(given, Executor):
         return nullcontext(given)
+    if given is not None and not isinstance(given, DaskCluster):
+        raise ExecutorError(
+            f"executor must be a concurrent.futures.Executor, not {type(given).__name__}; "
+            "of a Dask client it is client.get_executor(pure=False)"
+        )
     processes = min(os.cpu_count() or 1, most)
     if requests < _WORTH_PROCESSES or most < 2:
         return nullcontext(None)

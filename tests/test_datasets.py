@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loky import ProcessPoolExecutor
@@ -135,6 +136,14 @@ def test_an_executor_changes_no_byte_of_a_dataset(fake: FakeServer, tmp_path: Pa
         together = RawDataset.open(run.id, home=tmp_path / "two", fake=fake, executor=pool).collect()
     assert together.read_bytes() == alone.read_bytes()
     assert len(read(together)) == 36
+
+
+def test_what_is_no_executor_is_refused_before_anything_is_sent(fake: FakeServer) -> None:
+    """A Dask client looks like one; the error says what to hand over instead."""
+    client: Any = object()
+    with pytest.raises(ExecutorError, match=r"not object; of a Dask client it is client\.get_executor\(pure=False\)"):
+        RawDataset(config(), fake=fake, executor=client).submit([provider()])
+    assert fake.batches("openai") == []
 
 
 def test_a_broken_executor_loses_nothing(fake: FakeServer) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from batchfast.fake import FakeServer
-from batchfast.handover import handover
+from batchfast.handover import handover, made_whole
 from tests.helpers import provider, session, spec
 
 
@@ -26,6 +28,21 @@ def test_where_no_folder_can_be_made_there_is_none(tmp_path: Path) -> None:
     """A home that cannot be written: nobody fails for want of help."""
     with handover(tmp_path / "absent") as folder:
         assert folder is None
+
+
+def test_what_is_made_a_second_time_disturbs_no_reader(tmp_path: Path) -> None:
+    """A cluster that took a worker for lost runs its task again: the file is whole before, meanwhile and after."""
+    path = tmp_path / "outcomes"
+    with made_whole(path) as part:
+        part.write_bytes(b"all of it")
+    with path.open("rb") as reader:
+        with pytest.raises(OSError, match="the second worker is lost too"), made_whole(path) as part:
+            part.write_bytes(b"all")
+            raise OSError("the second worker is lost too")
+        assert path.read_bytes() == b"all of it"
+        with made_whole(path) as part:
+            part.write_bytes(b"all of it")
+        assert reader.read() == b"all of it"
 
 
 def test_what_a_killed_process_left_goes_with_the_next(fake: FakeServer, tmp_path: Path) -> None:

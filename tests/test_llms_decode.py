@@ -302,6 +302,14 @@ def test_anthropic_usage_counts_cached_input() -> None:
     assert decode(AnthropicProvider, message()).usage is None
 
 
+@pytest.mark.parametrize("count", [10**12, 10**12 + 1, 2**62, 2**63 - 1, 2**63])
+def test_absurd_counts_are_unknown_rather_than_too_large_to_keep(count: int) -> None:
+    """Sums of counts, over a million requests too, stay within what SQLite holds."""
+    usage = {"input_tokens": count, "output_tokens": count, "cache_read_input_tokens": count}
+    found = decode(AnthropicProvider, message(usage=usage)).usage or Usage()
+    assert all(1_000_000 * tokens < 2**63 for tokens in found if tokens is not None)
+
+
 # Gemini
 
 

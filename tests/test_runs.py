@@ -12,7 +12,7 @@ import batchfast.session
 from batchfast.errors import ConfigError, MissingKey, RequestTooLarge, StoreError
 from batchfast.fake import FakeServer
 from batchfast.llms import OpenAIProvider
-from batchfast.records import Limits, custom_id, split_custom_id
+from batchfast.records import Limits, custom_id, index_of, split_custom_id
 from batchfast.runs import compile_files
 from batchfast.snapshot import snapshot_id
 from batchfast.spec import Spec
@@ -172,6 +172,13 @@ def test_custom_ids_say_run_home_index_and_attempt(fake: FakeServer, tmp_path: P
             ids.append(name)
     assert ids[0] != ids[1]
     assert max(map(len, ids)) + 12 <= 64
+
+
+def test_an_id_with_a_number_of_any_length_is_only_foreign() -> None:
+    """Whatever a provider writes: Python refuses to read numbers beyond some thousand digits."""
+    name = f"run-home-{'1' * 5000}-1"
+    assert split_custom_id(name) is None
+    assert index_of(name, "run-home", 1) is None
 
 
 def test_no_file_of_the_home_holds_a_key(fake: FakeServer, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from batchfast.home import Home, find_home, home_for, refuse_network_filesystem,
 from batchfast.lock import run_lock
 from batchfast.store import SCHEMA_VERSION, RequestRow, Store, Tally
 from batchfast.store.migrations import migrations
+from batchfast.store.outcomes_file import write_outcomes
 from tests.helpers import session, spec
 
 
@@ -91,11 +92,24 @@ def test_outcomes_that_do_not_cover_a_shard_are_not_entered(fake: FakeServer, tm
         run, _ = home.enter(spec(), fake=True)
         row = home.store.shards(run.no)[0]
         one = RequestRow(run.no, 0, 1, row.id, 1, "succeeded", 1)
-        with pytest.raises(StoreError, match="1 outcomes for 3 requests"):
+        with pytest.raises(StoreError, match="1 outcomes, 1 counted, for 3 requests"):
             home.store.end_shard(row, "ended", [one], Tally(succeeded=1))
         assert home.store.attempts(run.no, 0) == []
         assert home.store.shards(run.no)[0] == row
         assert home.store.ledger(run).adds_up()
+
+
+def test_a_file_of_outcomes_that_lacks_some_is_not_entered(fake: FakeServer, tmp_path: Path) -> None:
+    """Whatever was counted when it was written: an answer that was paid for must be there to be read again."""
+    with session(fake, tmp_path) as home:
+        run, _ = home.enter(spec(), fake=True)
+        row = home.store.shards(run.no)[0]
+        file = tmp_path / "outcomes"
+        write_outcomes(file, [RequestRow(run.no, index, 1, row.id, 1, "succeeded", 1) for index in (0, 2)])
+        with pytest.raises(StoreError, match="2 outcomes, 3 counted, for 3 requests; nothing was entered"):
+            home.store.end_shard(row, "ended", [], Tally(succeeded=3), outcomes=file)
+        assert home.store.attempts(run.no, 0) == []
+        assert home.store.shards(run.no)[0] == row
 
 
 def test_a_home_is_private_and_invisible_to_git(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ _KEY_SHAPES = re.compile(
 _MESSAGE_CHARS = 600
 _SHORTEST_KEY = 8  # what is shorter would stand in ordinary words, and is the key of no service
 _MAX_WAIT_S = 3600.0
-MAX_COUNT = 2**63 - 1  # what SQLite can hold
+MAX_COUNT = 10**12  # of whatever a provider counts: SQLite can hold the sum over millions of requests
 _GZIP = zlib.MAX_WBITS | 16
 
 

@@ -289,19 +289,22 @@ class Store:
             False where another process has ended it; nothing is changed then.
 
         Raises:
-            StoreError: The counts do not cover the shard: nothing is changed.
+            StoreError: The rows or the counts do not cover the shard: nothing is changed.
         """
         plans = self._take_in(results, again)
         with attached(self.connection, outcomes) as table, self.transaction():
             if self.shard(shard.id).state != shard.state:
                 return False
             # Results come in any order, and in grid order each page of the table is written once.
+            entered = 0
             for source in filter(None, ("temp.incoming", table)):
-                self.connection.execute(f"INSERT INTO requests SELECT * FROM {source} ORDER BY idx")  # noqa: S608
+                insertion = f"INSERT INTO requests SELECT * FROM {source} ORDER BY idx"  # noqa: S608
+                entered += self.connection.execute(insertion).rowcount
             counted = tally.succeeded + tally.failed + tally.expired + tally.cancelled + tally.resent
-            if counted != shard.requests:
+            if not entered == counted == shard.requests:
                 raise StoreError(
-                    f"shard {shard.id}: {counted} outcomes for {shard.requests} requests; nothing was entered"
+                    f"shard {shard.id}: {entered} outcomes, {counted} counted, for {shard.requests} requests; "
+                    "nothing was entered"
                 )
             self.move(shard.id, shard.state, new, note=note, not_before=None, **_columns(tally))
             self._revive(shard.run_no, revived)

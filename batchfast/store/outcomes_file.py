@@ -20,9 +20,8 @@ _BLOCK = 16
 def write_outcomes(path: Path, rows: Iterable[RequestRow]) -> None:
     """
     Args:
-        path: Is replaced. It need not survive a crash: whoever asked for it then asks again.
+        path: A new file. It need not survive a crash: whoever asked for it then asks again.
     """
-    path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
