@@ -73,10 +73,15 @@ def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> A
 def _processes(count: int) -> Iterator[Executor]:
     from loky import get_reusable_executor  # unlike the standard library's it does not run a user's script once more
 
-    pool = get_reusable_executor(count, timeout=_IDLE_S)
+    pool = get_reusable_executor(count, timeout=_IDLE_S, initializer=_ignore_interrupts)
     with _without_interrupts():
         pool.submit(int)  # starts all of them
     yield pool
+
+
+def _ignore_interrupts() -> None:
+    """Also for those that start in the place of one that was idle for long."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
