@@ -79,7 +79,7 @@ def collect(ctx: Context, ended: Sequence[tuple[ShardRow, BatchSnapshot]]) -> It
     requests = sum(row.requests for row, _ in ended)
     with (
         handover(ctx.home.run(ctx.run.id)) as folder,
-        workers(ctx.executor, requests, len(ended)) as pool,
+        workers(ctx.executor, "read answers", requests, len(ended)) as pool,
         ctx.meter.step("collecting", "requests", requests) as step,
     ):
         helpers = _Helpers(pool, folder) if pool is not None and folder is not None else None

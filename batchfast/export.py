@@ -143,7 +143,7 @@ def _unnumbered(ctx: Context) -> Iterator[Rows]:
     """All rows, those of large runs made side by side."""
     with (
         handover(ctx.home.run(ctx.run.id)) as folder,
-        workers(ctx.executor, ctx.run.requests, _MOST_PROCESSES) as pool,
+        workers(ctx.executor, "read answers", ctx.run.requests, _MOST_PROCESSES) as pool,
     ):
         if pool is None or folder is None:
             yield from map(rows_of, blocks(ctx))

@@ -72,7 +72,7 @@ def compile_run(
     grid = Grid(snapshot)
     cuts = [_cut(grid, entry, provider, id_prefix) for entry, provider in enumerate(providers)]
     most = sum(len(cut) for cut in cuts if cut is not None)
-    with workers(executor, len(grid), most) as pool, ExitStack() as stack:
+    with workers(executor, "write requests", len(grid), most) as pool, ExitStack() as stack:
         plan = stack.enter_context(_plan(folder, snapshot, providers)) if pool is not None else None
         for entry, (provider, cut) in enumerate(zip(providers, cuts, strict=True)):
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from batchfast.cluster import DaskCluster
 from batchfast.errors import ExecutorError
@@ -21,15 +21,18 @@ from batchfast.terminal import one_line
 A = TypeVar("A")
 T = TypeVar("T")
 
-# With fewer requests than this, starting processes takes longer than they save (count).
-_WORTH_PROCESSES = 200_000
+Work: TypeAlias = Literal["write requests", "read answers"]
+
+# With fewer requests than this, starting processes takes longer than they save (count); to read an answer and to write
+# its row takes twenty times as long as to write a request.
+_WORTH_PROCESSES: dict[Work, int] = {"write requests": 200_000, "read answers": 50_000}
 
 # Processes that are done wait so long for the next step (seconds).
 _IDLE_S = 30
 
 
 @contextmanager
-def workers(given: Executor | DaskCluster | None, requests: int, most: int) -> Iterator[Executor | None]:
+def workers(given: Executor | DaskCluster | None, work: Work, requests: int, most: int) -> Iterator[Executor | None]:
     """
     What to run so many requests' tasks on; None where that is this process alone.
 
@@ -42,7 +45,7 @@ def workers(given: Executor | DaskCluster | None, requests: int, most: int) -> I
         ExecutorError: The workers died, or as `DaskCluster.connected`.
     """
     try:
-        with _chosen(given, requests, most) as executor:
+        with _chosen(given, work, requests, most) as executor:
             yield executor
     except BrokenExecutor as exc:
         raise ExecutorError(
@@ -51,7 +54,9 @@ def workers(given: Executor | DaskCluster | None, requests: int, most: int) -> I
         ) from exc
 
 
-def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> AbstractContextManager[Executor | None]:
+def _chosen(
+    given: Executor | DaskCluster | None, work: Work, requests: int, most: int
+) -> AbstractContextManager[Executor | None]:
     if isinstance(given, Executor):
         return nullcontext(given)
     if given is not None and not isinstance(given, DaskCluster):
@@ -60,7 +65,7 @@ def _chosen(given: Executor | DaskCluster | None, requests: int, most: int) -> A
             "of a Dask client it is client.get_executor(pure=False)"
         )
     processes = min(os.cpu_count() or 1, most)
-    if requests < _WORTH_PROCESSES or most < 2:
+    if requests < _WORTH_PROCESSES[work] or most < 2:
         return nullcontext(None)
     if given is not None:
         return given.connected()

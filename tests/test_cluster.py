@@ -49,7 +49,7 @@ def address() -> Iterator[str]:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of any size are worth a cluster."""
-    monkeypatch.setattr(workers, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(workers, "_WORTH_PROCESSES", {"write requests": 1, "read answers": 1})
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_workers_that_die_again_and_again(address: str, tmp_path: Path) -> None:
         pytest.raises(
             ExecutorError, match=r"broke off \(Attempted to run .*nothing is lost: the same command continues"
         ),
-        workers.workers(place, 10, 10) as executor,
+        workers.workers(place, "read answers", 10, 10) as executor,
     ):
         assert executor is not None
         executor.submit(os._exit, 1).result()

@@ -107,7 +107,7 @@ def test_a_large_run_needs_no_guard_in_the_script_that_starts_it(tmp_path: Path)
         "from batchfast.llms import OpenAIProvider\n"
         "from batchfast.schema.config import RawDatasetConfig\n"
         "from batchfast.spec import Spec\n"
-        "workers._WORTH_PROCESSES = 100\n"
+        "workers._WORTH_PROCESSES['write requests'] = 100\n"
         "config = RawDatasetConfig(document_types=['essay'], topics=[f'topic {n}' for n in range(400)])\n"
         "spec = Spec.of(config, [OpenAIProvider('gpt-4.1-mini', max_requests_per_batch=50)])\n"
         "plans = list(parallel.compile_run(spec.snapshot, spec.providers, 'run', Path('out')))\n"
