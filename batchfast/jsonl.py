@@ -10,20 +10,23 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from io import BufferedWriter, FileIO, RawIOBase
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from batchfast.errors import ConfigError
+from batchfast.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 # How much is read at once of a file that is read through (bytes): the usual 8 KiB hold three lines.
 READ_AHEAD = 1 << 18
+
+# Files of which lines are read, kept open at once (count).
+_MAX_OPEN = 64
 
 # How much of a new file waits in memory before the disk is asked to begin (bytes).
 _WRITE_ALONG = 1 << 24
@@ -55,6 +58,45 @@ def located_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             if line:
                 yield offset, line
             offset += len(raw)
+
+
+class Files:
+    """Lines by their place in files, of which a bounded number is open."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, FileIO] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as stack:
+            for file in self._open.values():
+                stack.callback(file.close)
+
+    def line(self, path: str, offset: int, length: int) -> bytes:
+        """
+        Raises:
+            StoreError: The file is gone, or ends before.
+        """
+        file = self._open.get(path)
+        if file is None:
+            if len(self._open) >= _MAX_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            file = self._open[path] = _opened(path)
+        file.seek(offset)
+        data = file.read(length)
+        if len(data) < length:
+            raise StoreError(f"{path} is shorter than it was; restore it from a backup")
+        return data
+
+
+def _opened(path: str) -> FileIO:
+    try:
+        # Lines stand in any order, so that what a buffer held beyond one would be read in vain.
+        return FileIO(path)
+    except FileNotFoundError as exc:
+        raise StoreError(f"{path} is missing; restore it from a backup") from exc
 
 
 def sha256_of(path: Path) -> str:

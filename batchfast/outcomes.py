@@ -14,9 +14,9 @@ from typing import NamedTuple
 from batchfast.answers import NO_USAGE, Answers, Place, Prices, ResultFiles, Slots, adapter
 from batchfast.compiler import compile_shards
 from batchfast.context import Context
+from batchfast.jsonl import Files
 from batchfast.parse import parse_reply
 from batchfast.records import Outcome, RequestError, Result, ShardPlan
-from batchfast.replies import Files
 from batchfast.retry import decide
 from batchfast.store import Kept, RequestRow, ShardRow, Tally
 
@@ -87,6 +87,8 @@ def end_shard(
     ending = _Ending(ctx, row, answers, absent, strict, complete, halve)
     note = absent.error.message if refused or halve else None
     with ctx.meter.step(f"entering results {row.name}", "requests", row.requests) as step:
+        if answers.outcomes is not None:
+            step.advance(ending.tally.succeeded)
         ended = ctx.store.end_shard(
             row,
             "failed" if refused else "ended",

@@ -85,7 +85,7 @@ def reparse(
     Args:
         known: What the home's database knows of the run; None where it is lost.
         target, force: As in `write_dataset`.
-        executor: As in `Session`.
+        executor: Where the rows are made, as in `Session`; the files are read here.
         meter: Told of all that takes long.
 
     Raises:

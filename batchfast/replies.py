@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from io import FileIO
 from typing import Self
 
 from batchfast.context import Context
+from batchfast.jsonl import Files
 from batchfast.records import Result
 from batchfast.store import RequestRow, ShardRow
-
-# Result files kept open at once (count).
-_MAX_OPEN = 64
-
-
-class Files:
-    """Files by name, a bounded number of them open."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, FileIO] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with ExitStack() as stack:
-            for file in self._open.values():
-                stack.callback(file.close)
-
-    def line(self, path: str, offset: int, length: int) -> bytes:
-        file = self._open.get(path)
-        if file is None:
-            if len(self._open) >= _MAX_OPEN:
-                self._open.pop(next(iter(self._open))).close()
-            # Lines stand in any order, so that what a buffer held beyond one would be read in vain.
-            file = self._open[path] = FileIO(path)
-        file.seek(offset)
-        return file.read(length)
 
 
 class Replies:

@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 from batchfast.answers import adapter
 from batchfast.grid import Grid
 from batchfast.handover import made_whole
-from batchfast.jsonl import without_end
+from batchfast.jsonl import Files, without_end
 from batchfast.llms import Provider
 from batchfast.llms.typed import to_json
 from batchfast.parse import parse_reply, plain_texts
 from batchfast.records import custom_id
-from batchfast.replies import Files
 from batchfast.store import Answer
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:batchfast:row").bytes
@@ -35,8 +34,9 @@ _UUID_AT, _UUID_SIZE = 10, 36
 
 _IDENTITY_SIZE = 32
 
-# Subjects, and variations of prompts, of which is kept what rows say about them (count).
-_KEPT = 65_536
+# Subjects, and variations of prompts, of which is kept what rows say about them (count): a subject comes again only
+# next to itself, a variation with every subject.
+_SUBJECTS_KEPT, _VARIANTS_KEPT = 1_024, 65_536
 
 
 class Piece(NamedTuple):
@@ -192,8 +192,8 @@ class _About:
         self._models = [to_json(entry["model_id"]) for entry in entries]
         self._headings = [f"{entry['provider']}\n{entry['model_id']}\n".encode() for entry in entries]
         self._grid = Grid(snapshot)
-        self._subject = lru_cache(_KEPT)(self._write_subject)
-        self._variant = lru_cache(_KEPT)(self._write_variant)
+        self._subject = lru_cache(_SUBJECTS_KEPT)(self._write_subject)
+        self._variant = lru_cache(_VARIANTS_KEPT)(self._write_variant)
 
     def identity(self, entry: int, line: bytes, own_id: str) -> bytes:
         """Hash of what was asked of whom: provider, model, and the line without the id that says who asked."""

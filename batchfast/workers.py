@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, TypeAlias, TypeVar
 
@@ -47,11 +48,17 @@ def workers(given: Executor | DaskCluster | None, work: Work, requests: int, mos
     try:
         with _chosen(given, work, requests, most) as executor:
             yield executor
-    except BrokenExecutor as exc:
+    except _gone() as exc:
         raise ExecutorError(
             f"a worker process ended before its work was done ({one_line(str(exc), 200)}); nothing is lost: "
             "the same command continues"
         ) from exc
+
+
+def _gone() -> tuple[type[Exception], ...]:
+    """What executors raise when their workers are no more; asked once something was raised."""
+    distributed = sys.modules.get("distributed")
+    return (BrokenExecutor, CancelledError, *([distributed.KilledWorker] if distributed else []))
 
 
 def _chosen(

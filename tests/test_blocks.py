@@ -26,7 +26,7 @@ def test_blocks_hold_every_answer_once_with_its_request(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "_BLOCK", most)
         patch.setattr(blocks, "_BLOCK_BYTES", most_bytes)
-        cut = list(blocks._cut(iter(answers), positions, entries))
+        cut = list(blocks._cut(iter(answers), positions, entries))  # noqa: SLF001
     assert [position for found, _ in cut for position in found] == list(range(positions))
     assert [answer for _, found in cut for answer in found] == answers
     for block, found in cut:
