@@ -7,7 +7,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gethostname
 from tempfile import TemporaryDirectory
+
+from batchfast.errors import ExecutorError
 
 _PREFIX = ".handover-"
 
@@ -34,10 +37,20 @@ def made_whole(path: Path) -> Iterator[Path]:
     Another name for a file while it is made: under its own it is whole from the first moment.
 
     A cluster may run a task once more, when a worker only seemed to be lost: whoever reads then is not disturbed.
+
+    Raises:
+        ExecutorError: This machine does not see the folder.
     """
+    if not path.parent.is_dir():
+        raise not_shared(path.parents[1])
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     yield part
     part.replace(path)
+
+
+def not_shared(folder: Path) -> ExecutorError:
+    """The error of a worker that does not see what it shall read or write."""
+    return ExecutorError(f"{gethostname()} does not see {folder}: share this folder with it under the same path")
 
 
 def remove_left_over(run_folder: Path) -> None:

@@ -12,14 +12,13 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from batchfast.cluster import DaskCluster
 from batchfast.compiler import compile_shards
-from batchfast.errors import ExecutorError
 from batchfast.grid import Grid
+from batchfast.handover import not_shared
 from batchfast.home import stem_of
 from batchfast.llms import Provider
 from batchfast.llms.splice import Splice
@@ -130,9 +129,7 @@ def _prepared(plan: str) -> tuple[Grid, list[Provider]]:
     try:
         text = Path(plan).read_text(encoding="utf-8")
     except FileNotFoundError as exc:
-        raise ExecutorError(
-            f"{gethostname()} does not see {Path(plan).parents[1]}: share this folder with it under the same path"
-        ) from exc
+        raise not_shared(Path(plan).parents[1]) from exc
     snapshot, conduct = json.loads(text)
     return Grid(snapshot), providers_of(snapshot, conduct)
 

@@ -140,8 +140,8 @@ def rows_of(block: Block) -> Rows:
 def rows_to_file(task: tuple[Block, str]) -> tuple[Rows, str]:
     """As `rows_of`; `data` goes to a file of that name instead."""
     block, path = task
-    rows = rows_of(block)
     with made_whole(Path(path)) as part:
+        rows = rows_of(block)
         part.write_bytes(rows.data)
     return rows._replace(data=b""), path
 

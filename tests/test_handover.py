@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from batchfast.errors import ExecutorError
 from batchfast.fake import FakeServer
 from batchfast.handover import handover, made_whole
 from tests.helpers import provider, session, spec
@@ -43,6 +44,13 @@ def test_what_is_made_a_second_time_disturbs_no_reader(tmp_path: Path) -> None:
         with made_whole(path) as part:
             part.write_bytes(b"all of it")
         assert reader.read() == b"all of it"
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
+    """Its name is new each time, so that another folder under the same path is not taken for it."""
+    folder = tmp_path / "elsewhere" / ".handover-1"
+    with pytest.raises(ExecutorError, match=r"does not see .*elsewhere: share this folder"), made_whole(folder / "0"):
+        pass
 
 
 def test_what_a_killed_process_left_goes_with_the_next(fake: FakeServer, tmp_path: Path) -> None:

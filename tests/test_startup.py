@@ -73,3 +73,6 @@ def test_a_command_loads_only_what_it_uses(commands: Commands, tmp_path: Path, f
     assert (code, loaded - {"pydantic"}) == (0, {"msgspec"})
     code, loaded, _ = commands("collect", run, "--reparse")
     assert (code, loaded & (SDKS | WEB_SERVER | OTHERS)) == (0, set())
+    for words in (["watch", run], ["run", "spec.toml"], ["retry", run], ["cancel", run], ["clean", run], ["doctor"]):
+        _, loaded, _ = commands(*words)
+        assert loaded & (SDKS | WEB_SERVER | OTHERS) <= {"openai"}, words
