@@ -28,9 +28,6 @@ Work: TypeAlias = Literal["write requests", "read answers"]
 # its row takes twenty times as long as to write a request.
 _WORTH_PROCESSES: dict[Work, int] = {"write requests": 200_000, "read answers": 50_000}
 
-# Processes that are done wait so long for the next step (seconds).
-_IDLE_S = 30
-
 
 @contextmanager
 def workers(given: Executor | DaskCluster | None, work: Work, requests: int, most: int) -> Iterator[Executor | None]:
@@ -83,17 +80,13 @@ def _chosen(
 
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    from loky import get_reusable_executor  # unlike the standard library's it does not run a user's script once more
+    from loky import ProcessPoolExecutor  # unlike the standard library's it does not run a user's script once more
 
-    pool = get_reusable_executor(count, timeout=_IDLE_S, initializer=_ignore_interrupts)
-    with _without_interrupts():
-        pool.submit(int)  # starts all of them
-    yield pool
-
-
-def _ignore_interrupts() -> None:
-    """Also for those that start in the place of one that was idle for long."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Of its own for each step: loky's reusable one may be the caller's, and hangs in a process forked since.
+    with ProcessPoolExecutor(count) as pool:
+        with _without_interrupts():
+            pool.submit(int)  # starts all of them
+        yield pool
 
 
 @contextmanager

@@ -121,6 +121,31 @@ def test_a_large_run_needs_no_guard_in_the_script_that_starts_it(tmp_path: Path)
     assert len(list((tmp_path / "out").iterdir())) == 8
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+def test_a_process_forked_between_two_steps_has_helpers_of_its_own(tmp_path: Path) -> None:
+    """As in the children of a web server: what its parent used has no threads there, and would wait for ever."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal\n"
+        "from batchfast.workers import workers\n"
+        "def step():\n"
+        "    with workers(None, 'read answers', 1_000_000, 2) as pool:\n"
+        "        return sorted(pool.map(abs, [-1, -2]))\n"
+        "os.cpu_count = lambda: 2\n"
+        "assert step() == [1, 2]\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.alarm(60)\n"
+        "    os._exit(0 if step() == [1, 2] else 1)\n"
+        "print(os.waitpid(child, 0)[1])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n"
+
+
 def test_ctrl_c_while_processes_work_leaves_one_line(tmp_path: Path) -> None:
     """The terminal sends it to the workers too: they end with the command, without a traceback of their own."""
     (tmp_path / "topics.txt").write_text("".join(f"topic {number}\n" for number in range(240_000)))

@@ -29,8 +29,6 @@ def timed(figures: dict[str, Any]) -> Iterator[None]:
     cpu, start = _cpu_s(), time.perf_counter()
     yield
     figures["seconds"] = time.perf_counter() - start
-    if "loky" in sys.modules:  # only of processes that have ended is known what they took
-        sys.modules["loky"].get_reusable_executor(reuse=True).shutdown()
     figures["cpu_s"] = _cpu_s() - cpu
 
 
