@@ -138,7 +138,13 @@ def refused_at_create(ctx: Context, row: ShardRow, message: str, retry_after_s: 
         return
     if too_large:
         split(ctx, ctx.store.shard(row.id), f"refused while nothing else of ours was in flight: {message}")
-    ctx.store.put_off(row.run_no, row.entry, iso(ctx.clock.now() + wait_s), message)
+    put_off(ctx, row, wait_s, message)
+
+
+def put_off(ctx: Context, row: ShardRow, wait_s: float, message: str) -> None:
+    """The shards of an entry wait so long, or longer where another refusal of the same moment says so."""
+    now = ctx.clock.now()
+    ctx.store.put_off(row.run_no, row.entry, iso(now + wait_s), message, iso(now + LONGEST_WAIT_S))
 
 
 def refused_by_queue(ctx: Context, row: ShardRow, message: str) -> None:

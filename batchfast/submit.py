@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from batchfast.admission import refused_at_create
+from batchfast.admission import put_off, refused_at_create
 from batchfast.clock import iso, seconds_of
 from batchfast.context import Context
 from batchfast.errors import ProviderError
@@ -134,8 +134,7 @@ def _put_off(ctx: Context, row: ShardRow, exc: ProviderError) -> None:
     if exc.kind in ("bad_key", "no_credit"):
         ctx.hold(exc.kind.replace("_", " "), str(exc), row)
         return
-    later = iso(ctx.clock.now() + (exc.retry_after_s or _WAIT_AFTER_REFUSAL_S))
-    ctx.store.put_off(row.run_no, row.entry, later, str(exc))
+    put_off(ctx, row, exc.retry_after_s or _WAIT_AFTER_REFUSAL_S, str(exc))
     ctx.note("waits", f"not sent yet: {exc}", row)
 
 

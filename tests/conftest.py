@@ -6,6 +6,7 @@ reached is pytest-socket's doing: see addopts in pyproject.toml.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from batchfast.fake import FakeServer, Fault
 from tests.helpers import uploads_end
 
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "recorded"
+
+# What a shell starts in the background ignores Ctrl-C, and hands that on: to commands, too, that a test sends it to.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing here is timed: a busy machine is no failure.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

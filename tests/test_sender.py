@@ -232,6 +232,24 @@ def test_a_refusal_for_rate_stops_what_is_on_its_way_too(
     assert uploads(fake, name) == 4
 
 
+@pytest.mark.parametrize("name", WITH_FILES)
+def test_of_two_refusals_the_longer_wait_counts(fake: FakeServer, plan: Plan, tmp_path: Path, name: str) -> None:
+    """Uploads that are under way together may be told different times: nothing goes before the last of them."""
+    for nth, seconds in enumerate((3000, 90, 3000, 90), 1):
+        plan(Fault("status", name, "upload", nth=nth, status=429, retry_after=seconds))
+    clock = FakeClock(fake)
+    with session(fake, tmp_path, clock) as home:
+        run = four_shards(home, provider(name, max_requests_per_batch=1))
+        with home.work(run) as engine:
+            engine.one_pass()
+            clock.advance(2900)
+            engine.one_pass()
+            assert fake.batches(name) == []
+            clock.advance(110)
+            assert engine.drive().ledger.succeeded == 4
+    assert len(fake.batches(name)) == 4
+
+
 @pytest.mark.parametrize(("status", "held"), [(401, "bad key"), (402, "no credit")])
 @pytest.mark.parametrize("name", WITH_FILES)
 def test_a_hold_stops_what_is_on_its_way_too(

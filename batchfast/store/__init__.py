@@ -239,12 +239,16 @@ class Store:
         """One compare-and-set: False where the shard is not in state `old` any more."""
         return self.update_shard(shard_id, old, state=new, **columns)
 
-    def put_off(self, run_no: int, entry: int, until: str, note: str) -> None:
-        """No shard of an entry that waits, or will wait again, is sent before `until`."""
+    def put_off(self, run_no: int, entry: int, until: str, note: str, believed: str) -> None:
+        """
+        No shard of an entry that waits, or will wait again, is sent before `until`, nor before a later time that it was
+        put off to already; one after `believed` only shows that the clock was set back.
+        """
         self.connection.execute(
-            "UPDATE shards SET not_before = ?, note = CASE state WHEN 'waiting' THEN ? ELSE note END "
+            "UPDATE shards SET not_before = CASE WHEN not_before BETWEEN ? AND ? THEN not_before ELSE ? END, "
+            "note = CASE state WHEN 'waiting' THEN ? ELSE note END "
             "WHERE run_no = ? AND entry = ? AND state IN ('waiting', 'submitting')",
-            (until, note, run_no, entry),
+            (until, believed, until, note, run_no, entry),
         )
 
     def accept(self, shard_id: int, old: ShardState, remote_id: str, at: str) -> bool:
